@@ -1,0 +1,208 @@
+//! How a group comes into being, and how its members find each other again.
+//!
+//! A replica that starts says hello to the other founding members until it knows a leader.
+//!
+//! - The highest id founds the group, once, when every founding member has answered that nothing was
+//!   ever stored with it. The group's membership then records the identity of each one's data
+//!   directory.
+//! - A replica that hears that the group knows another data directory under its name has lost its
+//!   own, with votes and entries that it has acknowledged. It does not start.
+//! - A leader that hears hello tries to reach the caller again at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bazaar_rpc::ServiceName;
+use bazaar_rpc::connect::{Directory, call};
+use bazaar_rpc::replica::Leadership;
+use futures::future::join_all;
+use openraft::errors::{InitializeError, RaftError};
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use crate::Config;
+use crate::error::MembershipError;
+use crate::network::Link;
+use crate::peer::{Caller, Welcome};
+use crate::types::{Node, Raft, TransferRequest};
+
+/// How long a member may take to answer a hello at the start.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The pauses between two rounds of hellos: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// The other founding members, to say hello to. Clones share the connections.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    caller: Caller,
+    links: Arc<BTreeMap<ServiceName, Mutex<Link>>>,
+}
+
+impl Peers {
+    pub(crate) fn new(config: &Config, directory: &Directory, replica: Uuid) -> Self {
+        let link = |peer| (peer, Mutex::new(Link::new(directory.clone(), peer)));
+        Self {
+            caller: Caller {
+                id: config.name.id,
+                replica,
+            },
+            links: Arc::new(config.others().map(link).collect()),
+        }
+    }
+
+    /// Says hello to all but `except`, and returns the answers that came call `patience`.
+    pub(crate) async fn hello(
+        &self,
+        except: Option<ServiceName>,
+        patience: Duration,
+    ) -> BTreeMap<ServiceName, Welcome> {
+        let calls = self
+            .links
+            .iter()
+            .filter(|(peer, _)| Some(**peer) != except)
+            .map(|(peer, link)| async {
+                let answer = timeout(patience, self.hello_to(link, patience)).await;
+                Some((*peer, answer.ok()??))
+            });
+        join_all(calls).await.into_iter().flatten().collect()
+    }
+
+    async fn hello_to(&self, link: &Mutex<Link>, patience: Duration) -> Option<Welcome> {
+        let mut link = link.lock().await;
+        // A connection may have broken unnoticed, when the peer started again.
+        for _ in 0..2 {
+            let client = link.client(patience).await.ok()?;
+            let outcome = call(patience, |context| {
+                client.hello(context, self.caller.clone())
+            })
+            .await;
+            if let Ok(welcome) = link.settle(outcome.map(Ok)) {
+                return Some(welcome);
+            }
+        }
+        None
+    }
+
+    /// Asks `peer`, which has answered hello with `welcome`, to stand for election at once.
+    pub(crate) async fn nominate(&self, peer: ServiceName, welcome: &Welcome, patience: Duration) {
+        let Some(link) = self.links.get(&peer) else {
+            return;
+        };
+        let mut link = link.lock().await;
+        let Ok(client) = link.client(patience).await else {
+            return;
+        };
+        let request = TransferRequest::new(welcome.vote, peer.id, None);
+        let outcome = call(patience, |context| {
+            client.transfer_leader(context, welcome.replica, request)
+        });
+        let outcome = link.settle(outcome.await);
+        debug!(%peer, ?outcome, "nominated a leader");
+    }
+}
+
+/// A replica that has started and knows no leader yet.
+pub(crate) struct Formation {
+    pub(crate) config: Config,
+    pub(crate) raft: Raft,
+    pub(crate) replica: Uuid,
+    /// Whether nothing was stored here when the process started.
+    pub(crate) was_fresh: bool,
+    pub(crate) peers: Peers,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+}
+
+impl Formation {
+    /// Says hello until a leader is known, and founds the group where that is due.
+    ///
+    /// # Errors
+    /// When this replica cannot be what the group takes it for.
+    pub(crate) async fn run(mut self) -> Result<(), MembershipError> {
+        let mut pause = FIRST_PAUSE;
+        let mut is_told = false;
+        loop {
+            let welcomes = self.peers.hello(None, PATIENCE).await;
+            self.check(&welcomes)?;
+            if !is_told {
+                is_told = self.tell(&welcomes);
+            }
+            if self.may_found(&welcomes) {
+                self.found(&welcomes).await?;
+            }
+            let leader = self.leadership.wait_for(|current| current.leader.is_some());
+            if timeout(pause, leader).await.is_ok() {
+                return Ok(());
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Makes sure that the group does not know another replica of this name.
+    fn check(&self, welcomes: &BTreeMap<ServiceName, Welcome>) -> Result<(), MembershipError> {
+        let known = welcomes.values().filter_map(|welcome| welcome.caller);
+        if known.into_iter().all(|known| known == self.replica) {
+            return Ok(());
+        }
+        Err(MembershipError::OtherReplica {
+            name: self.config.name,
+            dir: self.config.dir.clone(),
+        })
+    }
+
+    /// Warns of what keeps this replica from its group, where it is started with other members than
+    /// the others; returns whether there was anything to say.
+    fn tell(&self, welcomes: &BTreeMap<ServiceName, Welcome>) -> bool {
+        let (name, members) = (self.config.name, &self.config.members);
+        let other = welcomes
+            .iter()
+            .find(|(_, welcome)| welcome.members != *members);
+        if let Some((peer, welcome)) = other {
+            let theirs = &welcome.members;
+            warn!(%name, ?members, %peer, ?theirs, "started with other founding members");
+        }
+        let outside = welcomes
+            .values()
+            .any(|welcome| !welcome.is_fresh && welcome.caller.is_none());
+        if self.was_fresh && outside && other.is_some() {
+            warn!(%name, "the group was founded without this replica, which waits in vain");
+        }
+        other.is_some()
+    }
+
+    /// Whether this is the replica that founds the group, and the group has never existed.
+    fn may_found(&self, welcomes: &BTreeMap<ServiceName, Welcome>) -> bool {
+        self.was_fresh
+            && self.config.rank() == 0
+            && welcomes.len() + 1 == self.config.members.len()
+            && welcomes
+                .values()
+                .all(|welcome| welcome.is_fresh && welcome.members == self.config.members)
+    }
+
+    async fn found(
+        &self,
+        welcomes: &BTreeMap<ServiceName, Welcome>,
+    ) -> Result<(), MembershipError> {
+        let others = welcomes
+            .iter()
+            .map(|(name, welcome)| (*name, welcome.replica));
+        let nodes: BTreeMap<u64, Node> = others
+            .chain([(self.config.name, self.replica)])
+            .map(|(name, replica)| (name.id, Node { name, replica }))
+            .collect();
+        match self.raft.initialize(nodes).await {
+            Ok(()) => {
+                info!(members = ?self.config.members, "the group is founded");
+                Ok(())
+            }
+            // It has been founded in the meantime, in an earlier round.
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(MembershipError::Founding(error.to_string())),
+        }
+    }
+}

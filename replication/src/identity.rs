@@ -1,0 +1,84 @@
+//! A replica's identity: which data directory this is.
+//!
+//! A vote or an entry that a replica has acknowledged counts for ever, so a replica must never come
+//! back under its name without what it had on disk. Its data directory therefore has a random
+//! identity from its first start on, and the group's membership records it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The file that holds it.
+pub(crate) const FILE: &str = "identity.json";
+
+/// The format of this crate's data directory.
+const FORMAT: u32 = 1;
+
+/// What the file says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Identity {
+    /// The format of the data directory.
+    format: u32,
+    /// Which data directory this is.
+    replica: Uuid,
+}
+
+/// Reads the identity in `dir`; none where there is none yet.
+pub(crate) fn load(dir: &Path) -> io::Result<Option<Uuid>> {
+    let text = match fs::read(dir.join(FILE)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Identity { format, replica } = serde_json::from_slice(&text)?;
+    if format != FORMAT {
+        let reason = format!("it has format {format}, and this program knows format {FORMAT}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    Ok(Some(replica))
+}
+
+/// Gives `dir` a new identity. It is on disk when this returns.
+pub(crate) fn create(dir: &Path) -> io::Result<Uuid> {
+    let replica = Uuid::new_v4();
+    let text = serde_json::to_vec(&Identity {
+        format: FORMAT,
+        replica,
+    })?;
+    let aside = dir.join("identity.new");
+    let mut file = File::create(&aside)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&aside, dir.join(FILE))?;
+    File::open(dir)?.sync_all()?;
+    Ok(replica)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(load(dir.path()).unwrap(), None);
+        let replica = create(dir.path()).unwrap();
+        assert_eq!(load(dir.path()).unwrap(), Some(replica));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"format":2,"replica":"00000000-0000-0000-0000-000000000000"}"#;
+        fs::write(dir.path().join(FILE), text).unwrap();
+        assert!(
+            load(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("format 2")
+        );
+    }
+}

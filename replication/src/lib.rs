@@ -1,0 +1,58 @@
+//! Replication of a state machine over a group of processes, by consensus. The only crate that
+//! names openraft; it knows no shop.
+//!
+//! A service implements [`StateMachine`], opens a [`Group`] with it and proposes commands, which
+//! are bytes here: what they mean is the service's business. With one member, the group's log is a
+//! write-ahead log.
+//!
+//! ```text
+//! propose ─▶ openraft ─▶ log store (fsync) ─▶ committed ─▶ adapter ─▶ the service's StateMachine
+//!               │  ▲
+//!        network│  │server            Protocol::Raft, between the replicas of one group
+//!               ▼  │
+//!            the other replicas
+//! ```
+//!
+//! What the parts promise:
+//!
+//! - `log_store`: the vote and the log are on disk before they are acknowledged.
+//! - `state_machine`: commands are applied once each, in the log's order, and answered afterwards.
+//! - `formation`: a group is founded once, by all its founding members; a replica that has lost its
+//!   disk is not taken for the one it was.
+//! - `failover`: a leader whose process has ended is replaced within milliseconds. Pauses and
+//!   partitions are found by openraft's timers.
+//! - `persistence`: the log does not grow without bound, and keeping it short costs a small share
+//!   of the work.
+
+mod barrier;
+mod config;
+mod data_dir;
+mod error;
+mod failover;
+mod formation;
+mod group;
+mod identity;
+mod leadership;
+mod log_files;
+mod log_store;
+mod machine;
+mod mark;
+mod network;
+mod peer;
+mod persistence;
+mod propose;
+mod server;
+mod snapshot;
+mod state_machine;
+mod stored;
+mod types;
+
+#[cfg(test)]
+mod testing;
+
+pub use config::Config;
+pub use error::{OpenError, ProposeError};
+pub use group::Group;
+pub use machine::{StateMachine, View};
+pub use mark::Mark;
+pub use propose::{MAX_COMMAND, Receipts};

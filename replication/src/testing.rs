@@ -1,0 +1,7 @@
+//! Tests of the crate as a whole, over real files and real connections: openraft's storage suite,
+//! damage to the log, and groups of one and three replicas.
+
+mod cluster;
+mod machine;
+mod scenarios;
+mod storage;
