@@ -1,0 +1,187 @@
+//! What is replicated: the commands that change the catalog, and the answers to them.
+
+use std::io;
+
+use bazaar_rpc::Term;
+use bazaar_rpc::catalog::{CatalogError, Decision, Fence, TradeBatch};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::leases::Ticket;
+use crate::shop::Shop;
+
+/// The version of the encoding of commands, the first byte of each. They are kept in the log, so a
+/// command of another version may be found there after an upgrade.
+const FORMAT: u8 = 1;
+
+/// The most items that one command opens, which bounds its size.
+const MAX_OPENED: usize = 1000;
+
+/// A change of the catalog.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Command {
+    /// The first command of every reign: a replica was elected in `term` and opens its shops.
+    Open {
+        /// The catalog group's term.
+        term: Term,
+        /// What is not known yet of them is added; nothing is changed of what is.
+        shops: Vec<Shop>,
+    },
+    /// Makes the leader that the order group elected in `term` the only one whose trades are
+    /// decided.
+    Fence {
+        /// The order group's term.
+        term: Term,
+    },
+    /// Decides trades.
+    Decide(TradeBatch),
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// The shops are open.
+    Opened,
+    /// What the fence found.
+    Fenced(Result<Fence, CatalogError>),
+    /// The outcome of each trade, in the batch's order.
+    Decided(Result<Vec<Decision>, CatalogError>),
+}
+
+/// An answer, with the moment from which it may be given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Applied {
+    /// What the answer shows is settled once this ticket is, on the replica that applied it.
+    pub(crate) ticket: Ticket,
+    /// The answer.
+    pub(crate) answer: Answer,
+}
+
+impl Command {
+    /// The commands with which a reign begins: at least one, and as many as `shops` need.
+    pub(crate) fn open(term: Term, shops: Vec<Shop>) -> Vec<Self> {
+        let mut commands = vec![Self::Open {
+            term,
+            shops: Vec::new(),
+        }];
+        for Shop {
+            name,
+            policy,
+            mut items,
+        } in shops
+        {
+            // A shop without items is opened too.
+            loop {
+                let rest = items.split_off(items.len().min(MAX_OPENED));
+                let shop = Shop {
+                    name: name.clone(),
+                    policy: policy.clone(),
+                    items,
+                };
+                commands.push(Self::Open {
+                    term,
+                    shops: vec![shop],
+                });
+                if rest.is_empty() {
+                    break;
+                }
+                items = rest;
+            }
+        }
+        commands
+    }
+
+    /// The command as it is kept in the log.
+    pub(crate) fn encode(&self) -> Bytes {
+        postcard::to_extend(self, vec![FORMAT])
+            .expect("a command is plain data, and a vector grows")
+            .into()
+    }
+
+    /// Reads a command from the log.
+    pub(crate) fn decode(bytes: &[u8]) -> io::Result<Self> {
+        match bytes.split_first() {
+            Some((&FORMAT, command)) => decode(command),
+            Some((other, _)) => Err(invalid(format!("a command in the log has format {other}"))),
+            None => Err(invalid("a command in the log is empty")),
+        }
+    }
+}
+
+impl Applied {
+    /// The answer as it goes back to the proposer, in the same process.
+    pub(crate) fn encode(&self) -> Bytes {
+        postcard::to_stdvec(self)
+            .expect("an answer is plain data, and a vector grows")
+            .into()
+    }
+
+    /// Reads the answer to a proposal.
+    pub(crate) fn decode(bytes: &[u8]) -> io::Result<Self> {
+        decode(bytes)
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    postcard::from_bytes(bytes).map_err(invalid)
+}
+
+fn invalid(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use bazaar_rpc::{ItemName, ItemNumber};
+
+    use super::*;
+    use crate::shop;
+
+    #[test]
+    fn a_command_of_an_unknown_format_is_not_guessed_at() {
+        let command = Command::Fence { term: Term(7) }.encode();
+        assert!(matches!(
+            Command::decode(&command),
+            Ok(Command::Fence { term: Term(7) })
+        ));
+        let mut other = command.to_vec();
+        other[0] = FORMAT + 1;
+        let error = Command::decode(&other).unwrap_err().to_string();
+        assert_eq!(error, "a command in the log has format 2");
+        assert!(Command::decode(&command[..1]).is_err());
+        assert!(Command::decode(&[]).is_err());
+    }
+
+    #[test]
+    fn a_reign_begins_with_a_command_however_little_there_is_to_open() {
+        assert_eq!(Command::open(Term(1), Vec::new()).len(), 1);
+        let mut shops = shop::load(&[]).unwrap();
+        shops[0].items.clear();
+        assert_eq!(Command::open(Term(1), shops).len(), 4);
+    }
+
+    #[test]
+    fn a_large_shop_is_opened_in_pieces() {
+        let mut shop = shop::load(&[]).unwrap().remove(0);
+        let first = shop.items.remove(0);
+        let item = |number: u64| shop::ShopItem {
+            number: ItemNumber(number),
+            name: ItemName::new(&number.to_string()).unwrap(),
+            ..first.clone()
+        };
+        shop.items = (0..2 * MAX_OPENED as u64 + 1).map(item).collect();
+        let mut opened = Vec::new();
+        for command in Command::open(Term(1), vec![shop.clone()]) {
+            let Command::Open { shops, .. } = command else {
+                unreachable!()
+            };
+            for piece in shops {
+                assert!(piece.items.len() <= MAX_OPENED);
+                assert_eq!((&piece.name, &piece.policy), (&shop.name, &shop.policy));
+                opened.extend(piece.items);
+            }
+        }
+        assert_eq!(opened, shop.items);
+    }
+}

@@ -1,0 +1,33 @@
+//! The catalog: it holds the stock of every item, decides trades, answers lookups, and sees to it
+//! that no cache shows an item as it was before an acknowledged trade.
+//!
+//! ```text
+//! server.rs ──submit──▶ reign.rs ──propose──▶ the log ──apply──▶ machine.rs ─▶ state.rs
+//!     │                     ▲                                       │
+//!     │ lease               └────────── settled ◀── settle.rs ◀── touch
+//!     ▼                                                 │ leases.rs
+//!  a lease, and its pusher (push.rs) ◀── next_push ─────┘
+//! ```
+//!
+//! A trade is decided where it is applied ([`state`](self)), in log order. Its items are *unsettled*
+//! from before anybody can see them changed until every live cache lease has acknowledged that;
+//! nothing that shows them is answered before.
+
+mod app;
+mod command;
+mod config;
+mod error;
+mod leases;
+mod machine;
+mod push;
+mod reign;
+mod server;
+mod settle;
+pub mod shop;
+mod snapshot_file;
+mod state;
+mod stock;
+
+pub use app::App;
+pub use config::Config;
+pub use error::{ShopError, SnapshotError};

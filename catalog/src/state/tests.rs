@@ -1,0 +1,576 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use bazaar_rpc::{InvocationId, Money, Quantity, Side, Timestamp, UserId, Version};
+use proptest::prelude::*;
+
+use super::*;
+
+fn quantity(units: u64) -> Quantity {
+    Quantity::new(units).unwrap()
+}
+
+fn name(text: &str) -> ItemName {
+    ItemName::new(text).unwrap()
+}
+
+/// A shop with items of these numbers and quantities, named after their numbers.
+fn shop(shop: &str, policy: Policy, items: &[(u64, u64)]) -> Shop {
+    let item = |&(number, units): &(u64, u64)| ShopItem {
+        number: ItemNumber(number),
+        name: name(&format!("item {number}")),
+        price: Money::from_cents(number).unwrap(),
+        quantity: quantity(units),
+        category: (number % 2 == 0).then(|| bazaar_rpc::Text::new("even").unwrap()),
+        description: None,
+        slogan: None,
+    };
+    let name = ShopName::new(shop).unwrap();
+    Shop {
+        name,
+        policy,
+        items: items.iter().map(item).collect(),
+    }
+}
+
+fn both_ways() -> Policy {
+    Policy {
+        sides: BTreeSet::from([Side::Buy, Side::Sell]),
+        min: quantity(1),
+        max: None,
+        account: false,
+    }
+}
+
+fn for_members() -> Policy {
+    Policy {
+        sides: BTreeSet::from([Side::Buy]),
+        min: quantity(1),
+        max: Some(quantity(3)),
+        account: true,
+    }
+}
+
+fn shops() -> Vec<Shop> {
+    vec![
+        shop(
+            "open",
+            both_ways(),
+            &[(1, 100), (2, 0), (3, Quantity::MAX.units())],
+        ),
+        shop("members", for_members(), &[(10, 5)]),
+    ]
+}
+
+fn opened() -> State {
+    let mut state = State::default();
+    let open = Command::Open {
+        term: Term(1),
+        shops: shops(),
+    };
+    assert_eq!(state.apply(open, &mut Vec::new()), Answer::Opened);
+    fence(&mut state, 1).unwrap();
+    state
+}
+
+fn fence(state: &mut State, term: u64) -> Result<Fence, CatalogError> {
+    match state.apply(Command::Fence { term: Term(term) }, &mut Vec::new()) {
+        Answer::Fenced(outcome) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn request(id: &str, item: u64, side: Side, units: u64) -> TradeRequest {
+    TradeRequest {
+        request: RequestId::from_key(None, id),
+        invocation: InvocationId::fresh(),
+        item: ItemKey::Number(ItemNumber(item)),
+        side,
+        quantity: quantity(units),
+        user: None,
+        received: Timestamp(0),
+    }
+}
+
+fn decide(
+    state: &mut State,
+    token: FencingToken,
+    recorded: TradeSequence,
+    trades: Vec<TradeRequest>,
+) -> (Result<Vec<Decision>, CatalogError>, Vec<Invalidation>) {
+    let mut touched = Vec::new();
+    let batch = TradeBatch {
+        token,
+        recorded,
+        trades,
+    };
+    match state.apply(Command::Decide(batch), &mut touched) {
+        Answer::Decided(outcome) => (outcome, touched),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Decides one trade under the token in force.
+fn trade(state: &mut State, request: TradeRequest) -> Decision {
+    let (token, recorded) = (state.fence, state.forgotten);
+    decide(state, token, recorded, vec![request])
+        .0
+        .unwrap()
+        .remove(0)
+}
+
+fn item(state: &State, number: u64) -> Item {
+    state.lookup(&ItemKey::Number(ItemNumber(number))).unwrap()
+}
+
+/// What must hold of every state.
+fn assert_sound(state: &State) {
+    for (number, stock) in &state.items {
+        let left = stock.item.quantity.units() + stock.sold;
+        let right = stock.quantity.units() + stock.bought;
+        assert_eq!(
+            left, right,
+            "initial + sold = quantity + bought of {number}"
+        );
+        assert!(stock.quantity <= Quantity::MAX);
+        assert_eq!(stock.item().volume, stock.bought + stock.sold);
+    }
+    let sequences: Vec<_> = state.outbox.keys().map(|sequence| sequence.0).collect();
+    assert_eq!(
+        sequences,
+        (state.forgotten.0..state.next.0).collect::<Vec<_>>()
+    );
+    assert_eq!(state.requests.len(), state.outbox.len());
+    let bytes = postcard::to_stdvec(state).unwrap();
+    assert_eq!(&postcard::from_bytes::<State>(&bytes).unwrap(), state);
+    let json = serde_json::to_string_pretty(state).unwrap();
+    assert_eq!(&serde_json::from_str::<State>(&json).unwrap(), state);
+}
+
+#[test]
+fn a_buy_takes_from_the_stock_and_a_sale_returns_to_it() {
+    let mut state = opened();
+    let before = item(&state, 1);
+    let bought = trade(&mut state, request("a", 1, Side::Buy, 30)).unwrap();
+    let sold = trade(&mut state, request("b", 1, Side::Sell, 10)).unwrap();
+    let after = item(&state, 1);
+    assert_eq!((after.quantity, after.volume), (quantity(80), 40));
+    assert_eq!(
+        (bought.sequence, sold.sequence),
+        (TradeSequence(0), TradeSequence(1))
+    );
+    assert_eq!(
+        (bought.version, sold.version),
+        (Version(before.version.0 + 1), after.version)
+    );
+    assert_eq!((bought.price, bought.shop), (after.price, after.shop));
+}
+
+#[test]
+fn a_buy_of_the_last_units_leaves_zero_and_one_more_is_refused() {
+    let mut state = opened();
+    trade(&mut state, request("a", 1, Side::Buy, 100)).unwrap();
+    assert_eq!(item(&state, 1).quantity, quantity(0));
+    assert_eq!(
+        trade(&mut state, request("b", 1, Side::Buy, 1)),
+        Err(Refusal::NotEnoughStock {
+            available: quantity(0)
+        })
+    );
+}
+
+#[test]
+fn every_rule_of_a_shop_has_its_refusal() {
+    let mut state = opened();
+    let member = |request: TradeRequest| TradeRequest {
+        user: Some(UserId(7)),
+        ..request
+    };
+    let (min, max) = (quantity(1), quantity(3));
+    let bounds = Refusal::QuantityNotAllowed { min, max };
+    for (request, refusal) in [
+        (request("a", 99, Side::Buy, 1), Refusal::UnknownItem),
+        (request("a", 10, Side::Buy, 1), Refusal::AccountRequired),
+        (
+            member(request("a", 10, Side::Sell, 1)),
+            Refusal::SideNotAllowed { side: Side::Sell },
+        ),
+        (member(request("a", 10, Side::Buy, 0)), bounds.clone()),
+        (member(request("a", 10, Side::Buy, 4)), bounds),
+        (
+            request("a", 1, Side::Buy, 0),
+            Refusal::QuantityNotAllowed {
+                min,
+                max: Quantity::MAX,
+            },
+        ),
+        (
+            request("a", 1, Side::Buy, 101),
+            Refusal::NotEnoughStock {
+                available: quantity(100),
+            },
+        ),
+        (request("a", 3, Side::Sell, 1), Refusal::StockFull),
+    ] {
+        let before = state.clone();
+        assert_eq!(trade(&mut state, request), Err(refusal));
+        assert_eq!(state, before, "a refused trade changes nothing");
+    }
+    trade(&mut state, member(request("a", 10, Side::Buy, 3))).unwrap();
+}
+
+#[test]
+fn an_item_whose_counters_are_full_is_no_longer_traded() {
+    let mut state = opened();
+    let stock = Arc::make_mut(state.items.get_mut(&ItemNumber(1)).unwrap());
+    (stock.bought, stock.sold) = (u64::MAX / 2, u64::MAX / 2);
+    assert_eq!(u64::MAX - stock.volume(), 1);
+    trade(&mut state, request("a", 1, Side::Buy, 1)).unwrap();
+    assert_eq!(item(&state, 1).volume, u64::MAX);
+    assert_eq!(
+        trade(&mut state, request("b", 1, Side::Sell, 1)),
+        Err(Refusal::StockFull)
+    );
+}
+
+#[test]
+fn a_request_id_in_the_outbox_gets_its_first_outcome_whatever_it_asks_for_now() {
+    let mut state = opened();
+    let first = trade(&mut state, request("a", 1, Side::Buy, 30)).unwrap();
+    let before = state.clone();
+    assert_eq!(
+        trade(&mut state, request("a", 2, Side::Sell, 1)),
+        Ok(first.clone())
+    );
+    assert_eq!(state, before);
+    let (token, two) = (state.fence, vec![request("b", 1, Side::Buy, 1); 2]);
+    let outcomes = decide(&mut state, token, TradeSequence(0), two).0.unwrap();
+    assert_eq!(outcomes[0], outcomes[1]);
+    // Once it is recorded, the order log is the one to know it.
+    let again = request("a", 1, Side::Buy, 30);
+    let outcomes = decide(&mut state, token, TradeSequence(1), vec![again])
+        .0
+        .unwrap();
+    assert_eq!(outcomes[0].as_ref().unwrap().sequence, TradeSequence(2));
+}
+
+#[test]
+fn a_refusal_is_not_pinned_to_its_request_id() {
+    let mut state = opened();
+    trade(&mut state, request("a", 2, Side::Buy, 1)).unwrap_err();
+    trade(&mut state, request("b", 2, Side::Sell, 1)).unwrap();
+    trade(&mut state, request("a", 2, Side::Buy, 1)).unwrap();
+}
+
+#[test]
+fn a_fence_shuts_out_every_older_token_even_of_its_own_term() {
+    let mut state = opened();
+    let old = fence(&mut state, 5).unwrap();
+    let restarted = fence(&mut state, 5).unwrap();
+    assert!(restarted.token > old.token && restarted.token.term == old.token.term);
+    let before = state.clone();
+    let by = restarted.token;
+    let buy = vec![request("a", 1, Side::Buy, 1)];
+    let (refused, touched) = decide(&mut state, old.token, TradeSequence(0), buy.clone());
+    assert_eq!(
+        (refused, touched),
+        (Err(CatalogError::Fenced { by }), vec![])
+    );
+    assert_eq!(
+        state.outbox(old.token, TradeSequence(0)),
+        Err(CatalogError::Fenced { by })
+    );
+    assert_eq!(fence(&mut state, 4), Err(CatalogError::Fenced { by }));
+    assert_eq!(state, before);
+    decide(&mut state, by, TradeSequence(0), buy).0.unwrap();
+    let never = FencingToken {
+        epoch: by.epoch + 1,
+        ..by
+    };
+    let refused = decide(&mut state, never, TradeSequence(0), vec![]).0;
+    assert!(
+        matches!(refused, Err(CatalogError::Invalid(_))),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_fence_tells_where_the_outbox_stands_and_the_outbox_holds_what_is_not_recorded() {
+    let mut state = opened();
+    let token = state.fence;
+    for id in ["a", "b", "c"] {
+        trade(&mut state, request(id, 1, Side::Buy, 1)).unwrap();
+    }
+    decide(&mut state, token, TradeSequence(1), vec![])
+        .0
+        .unwrap();
+    let fence = fence(&mut state, 1).unwrap();
+    assert_eq!(
+        (fence.forgotten, fence.next),
+        (TradeSequence(1), TradeSequence(3))
+    );
+    let page = |from| state.outbox(fence.token, TradeSequence(from)).unwrap();
+    let sequences = |page: Vec<Trade>| page.iter().map(|t| t.sequence.0).collect::<Vec<_>>();
+    assert_eq!(sequences(page(0)), [1, 2]);
+    assert_eq!(sequences(page(2)), [2]);
+    assert_eq!(sequences(page(3)), [0_u64; 0]);
+}
+
+#[test]
+fn what_was_never_made_cannot_be_recorded() {
+    let mut state = opened();
+    let token = state.fence;
+    let refused = decide(&mut state, token, TradeSequence(1), vec![]).0;
+    assert!(
+        matches!(refused, Err(CatalogError::Invalid(_))),
+        "{refused:?}"
+    );
+    assert_eq!(state.forgotten, TradeSequence(0));
+}
+
+#[test]
+fn a_full_outbox_refuses_whole_batches_until_trades_are_recorded() {
+    let mut state = opened();
+    let token = state.fence;
+    let sale = |id: usize| request(&id.to_string(), 1, Side::Sell, 1);
+    let fill: Vec<_> = (0..MAX_OUTBOX - 1).map(sale).collect();
+    decide(&mut state, token, TradeSequence(0), fill).0.unwrap();
+    let before = state.clone();
+    let two = vec![request("x", 1, Side::Buy, 1), request("y", 1, Side::Buy, 1)];
+    let refused = decide(&mut state, token, TradeSequence(0), two.clone());
+    assert_eq!(refused, (Err(CatalogError::Busy), vec![]));
+    assert_eq!(state, before);
+    decide(&mut state, token, TradeSequence(1), two).0.unwrap();
+    let page = state.outbox(token, TradeSequence(5)).unwrap();
+    assert_eq!(
+        (page.len(), page[0].sequence),
+        (MAX_BATCH, TradeSequence(5))
+    );
+}
+
+#[test]
+fn a_later_start_adds_new_items_and_changes_none_that_are_open() {
+    let mut state = opened();
+    trade(&mut state, request("a", 1, Side::Buy, 60)).unwrap();
+    let mut shops = shops();
+    assert_eq!(state.missing(&shops), []);
+    // Other stock and another rule for what is open, a new item, and one that takes a name.
+    shops[0] = shop("open", for_members(), &[(1, 500), (4, 7), (5, 1)]);
+    shops[0].items[2].name = name("item 1");
+    let missing = state.missing(&shops);
+    let numbers: Vec<_> = missing
+        .iter()
+        .flat_map(|shop| &shop.items)
+        .map(|i| i.number.0)
+        .collect();
+    assert_eq!(numbers, [4]);
+    let conflicts: Vec<_> = state
+        .conflicts(&shops)
+        .iter()
+        .map(|item| item.number.0)
+        .collect();
+    assert_eq!(conflicts, [5]);
+    let mut touched = Vec::new();
+    state.apply(
+        Command::Open {
+            term: Term(2),
+            shops: missing,
+        },
+        &mut touched,
+    );
+    assert_eq!(
+        touched.iter().map(|item| item.number.0).collect::<Vec<_>>(),
+        [4]
+    );
+    assert_eq!(item(&state, 1).quantity, quantity(40));
+    assert_eq!(item(&state, 4).quantity, quantity(7));
+    trade(&mut state, request("b", 4, Side::Sell, 5)).unwrap();
+    assert_eq!(state.reign(), Term(2));
+    assert_sound(&state);
+}
+
+#[test]
+fn a_list_is_by_shop_and_category_in_bounded_pages() {
+    let state = opened();
+    let list = |query: ListQuery| {
+        state
+            .list(&query)
+            .iter()
+            .map(|item| item.number.0)
+            .collect::<Vec<_>>()
+    };
+    let all = ListQuery {
+        limit: 100,
+        ..ListQuery::default()
+    };
+    assert_eq!(list(all.clone()), [1, 2, 3, 10]);
+    assert_eq!(
+        list(ListQuery {
+            limit: 2,
+            ..all.clone()
+        }),
+        [1, 2]
+    );
+    assert_eq!(
+        list(ListQuery {
+            after: Some(ItemNumber(2)),
+            ..all.clone()
+        }),
+        [3, 10]
+    );
+    assert_eq!(
+        list(ListQuery {
+            after: Some(ItemNumber(u64::MAX)),
+            ..all.clone()
+        }),
+        [0; 0]
+    );
+    let shop = ShopName::new("open").ok();
+    assert_eq!(
+        list(ListQuery {
+            shop: shop.clone(),
+            ..all.clone()
+        }),
+        [1, 2, 3]
+    );
+    let category = bazaar_rpc::Text::new("even").ok();
+    assert_eq!(
+        list(ListQuery {
+            shop,
+            category,
+            ..all
+        }),
+        [2]
+    );
+}
+
+#[test]
+fn an_item_is_found_by_number_and_by_name() {
+    let state = opened();
+    let by_name = state.lookup(&ItemKey::Name(name("item 3"))).unwrap();
+    assert_eq!(by_name, item(&state, 3));
+    assert_eq!(state.lookup(&ItemKey::Name(name("item"))), None);
+    assert_eq!(state.lookup(&ItemKey::Number(ItemNumber(4))), None);
+}
+
+#[test]
+fn a_state_that_does_not_add_up_is_not_read() {
+    let mut state = opened();
+    trade(&mut state, request("a", 1, Side::Buy, 1)).unwrap();
+    let damage: [fn(&mut State); 4] = [
+        |state| {
+            let stock = state.items.get_mut(&ItemNumber(1)).unwrap();
+            Arc::make_mut(stock).quantity = quantity(100);
+        },
+        |state| {
+            let stock = state.items.remove(&ItemNumber(1)).unwrap();
+            state.items.insert(ItemNumber(4), stock);
+        },
+        |state| state.next = TradeSequence(2),
+        |state| {
+            state.shops.clear();
+        },
+    ];
+    for damage in damage {
+        let mut damaged = state.clone();
+        damage(&mut damaged);
+        let bytes = postcard::to_stdvec(&damaged).unwrap();
+        assert!(postcard::from_bytes::<State>(&bytes).is_err());
+    }
+}
+
+/// One step of a random history.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Trades of (request id, item, side, units), under a token so many fences old.
+    Decide {
+        trades: Vec<(u8, u64, Side, u64)>,
+        behind: u64,
+        record: u64,
+    },
+    Fence {
+        term: u64,
+    },
+    Open,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let side = prop_oneof![Just(Side::Buy), Just(Side::Sell)];
+    let units = prop_oneof![0..5_u64, Just(60), Just(Quantity::MAX.units())];
+    let items = prop_oneof![Just(1_u64), Just(2), Just(3), Just(10), Just(99)];
+    let trades = prop::collection::vec((0..30_u8, items, side, units), 0..6);
+    prop_oneof![
+        12 => (trades, prop_oneof![9 => Just(0_u64), 1 => Just(1)], 0..3_u64)
+            .prop_map(|(trades, behind, record)| Step::Decide { trades, behind, record }),
+        1 => (0..8_u64).prop_map(|term| Step::Fence { term }),
+        1 => Just(Step::Open),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_history_oversells_doubles_or_leaves_a_gap(steps in prop::collection::vec(step(), 1..60)) {
+        let mut state = opened();
+        let mut booked = BTreeMap::<TradeSequence, Trade>::new();
+        for step in steps {
+            match step {
+                Step::Open => {
+                    let before = state.clone();
+                    let open = Command::Open { term: state.reign, shops: shops() };
+                    state.apply(open, &mut Vec::new());
+                    prop_assert_eq!(&state, &before);
+                }
+                Step::Fence { term } => {
+                    let before = state.fence;
+                    match fence(&mut state, term) {
+                        Ok(fence) => prop_assert!(fence.token > before),
+                        Err(_) => prop_assert!(term < before.term.0 && state.fence == before),
+                    }
+                }
+                Step::Decide { trades, behind, record } => {
+                    let mut token = state.fence;
+                    token.epoch -= behind;
+                    let recorded = TradeSequence((state.forgotten.0 + record).min(state.next.0));
+                    let trades: Vec<_> = trades
+                        .into_iter()
+                        .map(|(id, item, side, units)| request(&id.to_string(), item, side, units))
+                        .collect();
+                    let before = state.clone();
+                    let (outcome, touched) = decide(&mut state, token, recorded, trades.clone());
+                    if behind > 0 {
+                        prop_assert_eq!(outcome, Err(CatalogError::Fenced { by: state.fence }));
+                        prop_assert_eq!(&state, &before);
+                        continue;
+                    }
+                    let outcomes = outcome.unwrap();
+                    prop_assert_eq!(outcomes.len(), trades.len());
+                    let made = state.next.0 - before.next.0;
+                    prop_assert_eq!(touched.len() as u64, made, "what is refused changes nothing");
+                    for (request, outcome) in trades.iter().zip(outcomes) {
+                        let Ok(trade) = outcome else { continue };
+                        prop_assert_eq!(trade.request.request, request.request);
+                        let first = booked.entry(trade.sequence).or_insert_with(|| trade.clone());
+                        prop_assert_eq!(&*first, &trade);
+                        // Sent again it is the same trade, and nothing happens.
+                        let settled = state.clone();
+                        let again = self::trade(&mut state, request.clone());
+                        prop_assert_eq!(again, Ok(trade));
+                        prop_assert_eq!(&state, &settled);
+                    }
+                }
+            }
+            assert_sound(&state);
+        }
+        prop_assert_eq!(booked.len() as u64, state.next.0, "sequence numbers have no gap");
+        // The stock is what the trades say.
+        for shop in shops() {
+            for opened in shop.items {
+                let mut units = i128::from(opened.quantity.units());
+                for trade in booked.values().filter(|trade| trade.item == opened.number) {
+                    let traded = i128::from(trade.request.quantity.units());
+                    units += if trade.request.side == Side::Buy { -traded } else { traded };
+                }
+                prop_assert_eq!(i128::from(item(&state, opened.number.0).quantity.units()), units);
+            }
+        }
+    }
+}
