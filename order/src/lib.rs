@@ -1,0 +1,31 @@
+//! The order service: a replicated, gapless log of the trades that the catalog has made.
+//!
+//! Every replica keeps the log in an embedded store (`store`) behind a pure state machine (`state`,
+//! `machine`). The leader has requests decided by the catalog and records what it makes: handlers
+//! hand requests in (`reign`, `in_flight`), one task recovers what earlier leaders left unrecorded
+//! (`lead`), sends batches (`sequencer`) and records the answers (`recorder`).
+
+mod app;
+mod cli;
+mod command;
+mod config;
+mod error;
+pub mod export;
+mod format;
+mod in_flight;
+mod lead;
+mod machine;
+mod recorder;
+mod reign;
+#[cfg(test)]
+mod samples;
+mod sequencer;
+mod server;
+mod state;
+mod store;
+
+pub use app::App;
+pub use cli::{Action, Cli};
+pub use config::Config;
+pub use error::StoreError;
+pub use export::Export;
