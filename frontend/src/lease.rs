@@ -1,0 +1,134 @@
+//! The cache lease: asked for, renewed in time, and the invalidations that come with it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bazaar_daemon::{GroupClient, GroupError, Leader};
+use bazaar_rpc::cache::{Invalidation, Invalidations};
+use bazaar_rpc::catalog::{CatalogClient, CatalogError, LeaseGrant, LeaseRequest};
+use bazaar_rpc::connect::within;
+use bazaar_rpc::{LeaseId, ServiceName};
+use tarpc::context::Context;
+use tokio::time::{sleep, sleep_until};
+use tracing::{debug, info};
+
+use crate::cache::{Cache, Lease};
+
+/// How long a request for a lease may take, through leader changes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a lease is renewed within its length.
+const RENEWALS: u32 = 4;
+
+/// How soon a request that failed is repeated.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Keeps a lease for `cache` from whoever leads the catalog, for `holder`, which serves
+/// [`InvalidationServer`] at `address`.
+pub(crate) async fn keep(
+    catalog: GroupClient<CatalogClient>,
+    cache: Arc<Cache>,
+    holder: ServiceName,
+    address: SocketAddr,
+) {
+    let mut leader = catalog.leader();
+    loop {
+        leader.borrow_and_update();
+        let held = cache.lease().map(|lease| lease.id);
+        match ask(
+            &catalog,
+            LeaseRequest {
+                holder,
+                address,
+                held,
+            },
+        )
+        .await
+        {
+            Ok((sent, grant)) => {
+                if held != Some(grant.lease) {
+                    info!(lease = ?grant.lease, "holds a new cache lease");
+                }
+                cache.grant(granted(sent, grant));
+                tokio::select! {
+                    () = sleep_until((sent + grant.length / RENEWALS).into()) => {}
+                    // Another leader knows nothing of this lease: it is asked at once.
+                    changed = leader.changed() => if changed.is_err() { return },
+                }
+            }
+            Err(error) => {
+                debug!(%error, "no cache lease");
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Asks whoever leads the catalog for a lease; returns it with the moment at which the request that
+/// was granted had been sent.
+async fn ask(
+    catalog: &GroupClient<CatalogClient>,
+    request: LeaseRequest,
+) -> Result<(Instant, LeaseGrant), GroupError<CatalogError>> {
+    let send = |leader: Leader<CatalogClient>| {
+        let request = request.clone();
+        async move {
+            let sent = Instant::now();
+            let answer = leader.client.lease(within(PATIENCE), request).await?;
+            Ok(answer.map(|grant| (sent, grant)))
+        }
+    };
+    catalog
+        .call(Instant::now() + PATIENCE, CatalogError::is_retryable, send)
+        .await
+}
+
+/// The lease of a `grant` whose request was sent at `sent`. The catalog counts from later, and its
+/// clock may run slower: the tenth that is left off makes up for that.
+fn granted(sent: Instant, grant: LeaseGrant) -> Lease {
+    Lease {
+        id: grant.lease,
+        valid_until: sent + grant.length * 9 / 10,
+    }
+}
+
+/// Serves the invalidations that the catalog sends.
+#[derive(Clone)]
+pub(crate) struct InvalidationServer {
+    cache: Arc<Cache>,
+}
+
+impl InvalidationServer {
+    /// Applies them to `cache`.
+    #[must_use]
+    pub(crate) fn new(cache: Arc<Cache>) -> Self {
+        Self { cache }
+    }
+}
+
+impl Invalidations for InvalidationServer {
+    /// Invalidates whatever lease the items are kept under: what has changed has changed.
+    async fn invalidate(self, _: Context, _lease: LeaseId, items: Vec<Invalidation>) {
+        self.cache.invalidate(&items);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bazaar_rpc::Term;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_counts_from_the_request_and_ends_early() {
+        let sent = Instant::now();
+        let lease = LeaseId {
+            term: Term(1),
+            serial: 1,
+        };
+        let length = Duration::from_millis(100);
+        let lease = granted(sent, LeaseGrant { lease, length });
+        assert_eq!(lease.valid_until, sent + Duration::from_millis(90));
+    }
+}
