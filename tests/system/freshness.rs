@@ -1,0 +1,93 @@
+//! The cache: what it holds, and what it must never show.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, eventually};
+use crate::http::{Connection, get, post};
+
+/// The names of the items in a frontend's cache.
+fn cached(cache: &Value) -> Vec<&str> {
+    cache["names"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cached_item_is_there_after_a_lookup_and_gone_after_a_trade() {
+    let cluster = Cluster::start(&["--frontends", "2"]);
+    let buy = json!({"name": "GameStart", "quantity": 1, "type": "buy"});
+    for at in &cluster.http {
+        let before = get(*at, "/cache").await.json();
+        assert_eq!(cached(&before), Vec::<&str>::new());
+        get(*at, "/stocks/GameStart").await;
+        let after = get(*at, "/cache").await.json();
+        assert_eq!(cached(&after), ["GameStart"], "{after}");
+    }
+    // A trade through one frontend empties both.
+    assert_eq!(post(cluster.http[0], "/orders", &buy).await.status, 200);
+    for at in &cluster.http {
+        let cache = get(*at, "/cache").await.json();
+        assert_eq!(cached(&cache), Vec::<&str>::new(), "{cache}");
+        assert_eq!(
+            get(*at, "/stocks/GameStart").await.json()["data"]["quantity"],
+            99
+        );
+        // The second lookup is a hit.
+        let hits = get(*at, "/cache").await.json()["hits"].as_u64().unwrap();
+        get(*at, "/stocks/GameStart").await;
+        assert_eq!(get(*at, "/cache").await.json()["hits"], hits + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_is_bounded_and_can_be_off() {
+    let cluster = Cluster::start(&["--cache-items", "2"]);
+    for name in ["GameStart", "BoarCo", "MenhirCo", "FishCo"] {
+        get(cluster.frontend(), &format!("/stocks/{name}")).await;
+        let cache = get(cluster.frontend(), "/cache").await.json();
+        assert!(cached(&cache).len() <= 2, "{cache}");
+    }
+    assert_eq!(
+        cached(&get(cluster.frontend(), "/cache").await.json()).len(),
+        2
+    );
+    drop(cluster);
+
+    let cluster = Cluster::start(&["--cache", "off"]);
+    get(cluster.frontend(), "/stocks/GameStart").await;
+    let cache = get(cluster.frontend(), "/cache").await.json();
+    assert_eq!(cached(&cache), Vec::<&str>::new(), "{cache}");
+}
+
+/// A frontend that is paused cannot hear invalidations: a trade waits until its lease has run out,
+/// and what it cached is not shown when it wakes up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_frontend_shows_nothing_stale() {
+    let cluster = Cluster::start(&["--frontends", "2"]);
+    let (live, paused) = (cluster.http[0], cluster.http[1]);
+    let buy = json!({"name": "FishCo", "quantity": 1, "type": "buy"});
+    for round in 1..=5 {
+        get(paused, "/stocks/FishCo").await;
+        // The question is in the paused frontend's socket before the trade is acknowledged, or sent
+        // after it: only the latter must see it, so that is what is asked.
+        let mut connection = Connection::open(paused).await.unwrap();
+        connection.get("/stocks/FishCo").await.unwrap();
+        cluster.control("pause", "frontend/2");
+        let bought = post(live, "/orders", &buy).await;
+        assert_eq!(bought.status, 200, "{bought:?}");
+        let asked = tokio::spawn(async move { connection.get("/stocks/FishCo").await.unwrap() });
+        // Long enough for the question to lie in the paused frontend's socket.
+        let begin = Instant::now();
+        eventually("the question was sent", || {
+            begin.elapsed() > Duration::from_millis(100)
+        });
+        cluster.control("resume", "frontend/2");
+        let stock = asked.await.unwrap().json();
+        assert_eq!(stock["data"]["quantity"], 100 - round, "round {round}");
+    }
+}

@@ -1,0 +1,13 @@
+//! The whole system under test: real processes of the `bazaar` command, real sockets, real disks.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod bad_input;
+mod cluster;
+mod command;
+mod faults;
+mod freshness;
+mod http;
+mod imports;
+mod restart;
+mod shops;
