@@ -93,7 +93,7 @@ pub struct Config {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub retry_for: Duration,
 
-    /// Where to log acknowledged orders, one JSON object a line; a new file
+    /// Where to log acknowledged orders, one JSON object a line; must be a new file, and is
     /// `var/client/orders-<run>.ndjson` by default.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,

@@ -102,13 +102,14 @@ pub(crate) struct Written {
 }
 
 impl Log {
-    /// Creates the file at `path`, or empties it, with the directories that lead to it.
+    /// Creates the file at `path`, which must be new, with the directories that lead to it.
     pub(crate) fn create(path: PathBuf) -> anyhow::Result<Self> {
         let open = || {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)?;
             }
-            File::create(&path)
+            // What an earlier run was told is not overwritten.
+            File::create_new(&path)
         };
         let file = open().with_context(|| format!("cannot create the log {}", path.display()))?;
         let (queue, acknowledged) = mpsc::channel(QUEUE);

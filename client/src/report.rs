@@ -212,6 +212,11 @@ impl Report {
                 "trades of which nobody says whether they were made",
             );
         }
+        let none_succeeded = |(kind, count): (&Kind, &u64)| {
+            let none = *count > 0 && self.totals.answered(*kind) == 0;
+            none.then(|| format!("no {kind} succeeded, {count} failed"))
+        };
+        failures.extend(self.totals.errors.iter().filter_map(none_succeeded));
         let missed = self.slo.iter().filter(|result| !result.met);
         failures.extend(missed.map(|result| format!("service level {result}")));
         failures

@@ -230,3 +230,30 @@ fn cluster_name(cluster: &Cluster) -> String {
     let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
     file["cluster"].as_str().unwrap().into()
 }
+
+#[test]
+fn a_client_whose_trades_all_fail_has_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(&["--orders", "1"]);
+    let url = format!("http://{}", cluster.frontend());
+    let log = dir.path().join("orders.ndjson");
+    let load = ["--duration", "300ms", "--trade-probability", "1", "--items"];
+    let client = |item| {
+        let target = [
+            "client",
+            "--url",
+            url.as_str(),
+            "--log",
+            log.to_str().unwrap(),
+        ];
+        run(&[&target, load.as_slice(), &[item]].concat())
+    };
+    // The shop of this one wants an account.
+    let output = client("hoodie");
+    assert!(!output.status.success(), "{output:?}");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("no trade succeeded"), "{said}");
+    // And what a client was told is not overwritten by the next one.
+    assert!(failure(&client("GameStart")).contains("orders.ndjson"));
+}

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Drives load through `cluster` while `fault` does what it does, then checks everything.
 async fn survives(cluster: &Cluster, fault: impl AsyncFnOnce(&Cluster, &Handle)) -> Report {
-    let log = tempfile::NamedTempFile::new().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let load = Load::start(Config {
         urls: cluster
             .http
@@ -24,7 +24,7 @@ async fn survives(cluster: &Cluster, fault: impl AsyncFnOnce(&Cluster, &Handle))
         duration: PATIENCE * 10,
         trade_probability: Probability::new(0.5).unwrap(),
         retry_for: PATIENCE,
-        log: Some(log.path().into()),
+        log: Some(dir.path().join("orders.ndjson")),
         exclusive: true,
         ..Config::default()
     })

@@ -222,8 +222,8 @@ async fn a_missed_service_level_is_a_failure_and_a_met_one_is_not() {
 #[tokio::test]
 async fn in_an_open_loop_a_stall_counts_against_every_request_that_it_held_up() {
     const STALL: Duration = Duration::from_millis(400);
-    let dir = tempfile::tempdir().unwrap();
     let p90 = async |rate: Option<Rate>| {
+        let dir = tempfile::tempdir().unwrap();
         let bazaar = Bazaar::start(Fault::Stall(STALL)).await;
         let config = Config {
             rate,
