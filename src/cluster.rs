@@ -1,6 +1,6 @@
 //! What a cluster is, once and for all: its name, and how many replicas its groups have.
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
 use bazaar_rpc::net::ClusterName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -9,6 +9,10 @@ use crate::layout::{Layout, read_json, write_json};
 
 /// The version of the file's format.
 const FORMAT: u32 = 1;
+
+/// What to do about a file that cannot be read.
+const WAY_OUT: &str = "delete it, and start once with the --orders and --catalogs that the cluster \
+                       was founded with";
 
 /// A cluster, as its first start made it.
 #[derive(Clone, Debug)]
@@ -57,7 +61,7 @@ impl Cluster {
             format,
             cluster,
             size,
-        }) = read_json(&path)?
+        }) = read_json(&path).map_err(|error| anyhow!("{error:#}; {WAY_OUT}"))?
         else {
             let size = Size {
                 orders: wanted.orders.unwrap_or(3),

@@ -8,7 +8,7 @@ use bazaar_rpc::ServiceName;
 
 /// What to do about a data directory that has lost something.
 const WAY_OUT: &str = "Start it with the directory that it had, complete and as it was last; where \
-    that is lost, leave it down: the others go on as long as they are a majority";
+    that is lost, a group goes on with a majority of its other members, and one without any is lost";
 
 /// Why a replica cannot take part in its group.
 #[derive(Debug, thiserror::Error)]
