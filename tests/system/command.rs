@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -213,9 +214,15 @@ fn the_name_service_has_pyros_verbs() {
 
     // A dead service's name is gone within 6 s; a name server that starts empty is whole again.
     cluster.control("kill", "frontend/1");
+    let died = Instant::now();
     eventually("the dead name is gone", || {
         !said(ns(&["list"])).contains("frontend/1")
     });
+    assert!(
+        died.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        died.elapsed()
+    );
     cluster.control("kill", "nameserver/1");
     cluster.control("start", "nameserver/1");
     eventually("the name server is whole again", || {
