@@ -3,7 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use crate::{App, Config, Export, export};
+use crate::export::{self, ExportError};
+use crate::{App, Config, Export};
 
 /// Run an order replica, or look at one.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,6 +34,10 @@ impl Cli {
             None => bazaar_daemon::run::<App>(self.config),
             Some(Action::Export(options)) => match print(&options) {
                 Ok(()) => ExitCode::SUCCESS,
+                // Whoever reads has read enough, as `head` does.
+                Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    ExitCode::SUCCESS
+                }
                 Err(error) => {
                     eprintln!("bazaar order export: {error}");
                     ExitCode::FAILURE
@@ -42,7 +47,7 @@ impl Cli {
     }
 }
 
-fn print(options: &Export) -> Result<(), export::ExportError> {
+fn print(options: &Export) -> Result<(), ExportError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
