@@ -134,15 +134,10 @@ impl Observer {
 
     /// Asks the name server where the processes listen.
     async fn look_up(&self, views: &Views) {
-        let directory = &self.directory;
-        let list = async {
-            let naming = directory.naming().await.ok()?;
-            call(NAMES_LIMIT, |context| naming.list(context, Selector::All))
-                .await
-                .ok()
-        };
-        let Ok(Some(Ok(entries))) = timeout(NAMES_LIMIT, list).await else {
-            directory.forget_naming();
+        let list = self
+            .directory
+            .ask(|naming, context| async move { naming.list(context, Selector::All).await });
+        let Ok(Ok(entries)) = timeout(NAMES_LIMIT, list).await else {
             return;
         };
         let mut addresses = lock(&self.addresses);

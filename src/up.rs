@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bazaar_daemon::{DataDir, Tasks, in_one_line};
 use bazaar_rpc::ServiceKind;
-use bazaar_rpc::connect::{Directory, NAMING_TIMEOUT, call};
+use bazaar_rpc::connect::{Directory, ResolveError};
 use bazaar_rpc::naming::Selector;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -155,7 +155,7 @@ async fn launch(supervisor: &Supervisor) -> anyhow::Result<Vec<SocketAddr>> {
     supervisor.launch(ServiceKind::Nameserver);
     let directory = launcher.directory();
     // A frontend of a killed run may still have its entry, and is not the one to wait for.
-    while forget_frontends(&directory).await.is_none() {
+    while forget_frontends(&directory).await.is_err() {
         sleep(LOOK_AGAIN).await;
     }
     for kind in [
@@ -180,15 +180,12 @@ async fn launch(supervisor: &Supervisor) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// Has the name server forget all frontends; none where it does not answer.
-async fn forget_frontends(directory: &Directory) -> Option<()> {
-    let naming = directory.naming().await.ok()?;
+/// Has the name server forget all frontends.
+async fn forget_frontends(directory: &Directory) -> Result<u64, ResolveError> {
     let frontends = Selector::Prefix(format!("{}/", ServiceKind::Frontend));
-    let removed = call(NAMING_TIMEOUT, |context| naming.remove(context, frontends)).await;
-    if removed.is_err() {
-        directory.forget_naming();
-    }
-    removed.ok()?.ok().map(|_count| ())
+    directory
+        .ask(|naming, context| async move { naming.remove(context, frontends).await })
+        .await
 }
 
 /// Waits until a process that the cluster cannot do without gives up while it starts, and says why it

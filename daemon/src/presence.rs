@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bazaar_rpc::ServiceName;
-use bazaar_rpc::connect::{Directory, NAMING_TIMEOUT, call};
+use bazaar_rpc::connect::Directory;
 use bazaar_rpc::naming::{Registration, SERVICE_LEASE, Selector};
 use tracing::{info, warn};
 
@@ -47,15 +47,12 @@ impl Presence {
 
     /// Takes the entry back, so that nobody is sent to a service that has stopped.
     pub async fn withdraw(self) {
-        let withdrawn = async {
-            let naming = self.directory.naming().await.ok()?;
-            let selector = Selector::Name(self.name.to_string());
-            call(NAMING_TIMEOUT, |context| naming.remove(context, selector))
-                .await
-                .ok()?
-                .ok()
-        };
-        if withdrawn.await.is_none() {
+        let selector = Selector::Name(self.name.to_string());
+        let withdrawn = self
+            .directory
+            .ask(|naming, context| async move { naming.remove(context, selector).await })
+            .await;
+        if withdrawn.is_err() {
             info!(name = %self.name, "the name server keeps the entry until its lease runs out");
         }
     }
@@ -64,32 +61,16 @@ impl Presence {
 async fn renew(directory: Directory, registration: Registration) {
     let mut registered = None;
     loop {
-        let renewed = register(&directory, &registration).await;
+        let entry = registration.clone();
+        let renewed = directory
+            .ask(|naming, context| async move { naming.register(context, entry, true).await })
+            .await;
         match (&renewed, registered) {
             (Ok(()), Some(true)) | (Err(_), Some(false)) => {}
             (Ok(()), _) => info!(name = registration.name, "registered"),
-            (Err(error), _) => warn!(name = registration.name, error, "could not register"),
+            (Err(error), _) => warn!(name = registration.name, %error, "could not register"),
         }
         registered = Some(renewed.is_ok());
         tokio::time::sleep(if renewed.is_ok() { RENEWAL } else { RETRY }).await;
-    }
-}
-
-/// Registers once; returns what to log where that fails.
-async fn register(directory: &Directory, registration: &Registration) -> Result<(), String> {
-    let naming = directory
-        .naming()
-        .await
-        .map_err(|error| error.to_string())?;
-    match call(NAMING_TIMEOUT, |context| {
-        naming.register(context, registration.clone(), true)
-    })
-    .await
-    {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(error) => {
-            directory.forget_naming();
-            Err(error.to_string())
-        }
     }
 }

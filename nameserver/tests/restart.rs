@@ -84,8 +84,11 @@ async fn a_name_server_that_comes_back_empty_is_whole_within_one_renewal() {
     // Gone without a farewell.
     tasks.stop(Duration::from_secs(5)).await;
     drop(app);
-    asker.forget_naming();
-    assert!(ns(&asker, &["lookup", "order/3"]).await.is_err());
+    assert!(
+        ns(&directory(address), &["lookup", "order/3"])
+            .await
+            .is_err()
+    );
 
     let (_app, tasks, again) = start(second.path(), &address.to_string()).await;
     assert_eq!(again, address);

@@ -113,9 +113,9 @@ impl Lead {
             let interruption = match self.recover(term, &recorder).await {
                 Ok(token) => {
                     info!(%token, recorded = %self.store.head().next_sequence, "trading");
-                    reign.is_trading(true);
+                    reign.set_trading(true);
                     let interruption = sequencer.trade(token).await;
-                    reign.is_trading(false);
+                    reign.set_trading(false);
                     interruption
                 }
                 Err(interruption) => interruption,

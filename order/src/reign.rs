@@ -70,8 +70,8 @@ impl Reign {
         Ok(answer)
     }
 
-    /// Whether requests are worked on from now on, or wait for a recovery.
-    pub(crate) fn is_trading(&self, trading: bool) {
+    /// From now on requests are worked on, or wait for a recovery.
+    pub(crate) fn set_trading(&self, trading: bool) {
         let phase = if trading {
             Phase::Trading
         } else {

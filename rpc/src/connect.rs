@@ -140,7 +140,7 @@ impl ConnectError {
     }
 }
 
-/// Why the name service gave no address.
+/// Why the name service gave no answer, or not the one wanted.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// It said so.
@@ -199,45 +199,47 @@ impl Directory {
         Ok(client)
     }
 
-    /// Forgets the connection to the name server after a call on it failed; the next call to
-    /// [`Directory::naming`] makes a new one.
-    pub fn forget_naming(&self) {
-        *lock(&self.inner.naming) = None;
+    /// Asks the name service one question. After a call that failed, the next one makes a new
+    /// connection.
+    ///
+    /// # Errors
+    /// Within [`crate::net::GREETING_TIMEOUT`] and [`NAMING_TIMEOUT`].
+    pub async fn ask<T, Answer>(
+        &self,
+        question: impl FnOnce(NamingClient, Context) -> Answer,
+    ) -> Result<T, ResolveError>
+    where
+        Answer: Future<Output = Result<Result<T, NamingError>, RpcError>>,
+    {
+        let naming = self.naming().await?;
+        match call(NAMING_TIMEOUT, |context| question(naming, context)).await {
+            Ok(answer) => Ok(answer?),
+            Err(error) => {
+                *lock(&self.inner.naming) = None;
+                Err(error.into())
+            }
+        }
     }
 
     /// Where the name service says that `name` listens.
     ///
     /// # Errors
-    /// Within [`crate::net::GREETING_TIMEOUT`] and [`NAMING_TIMEOUT`].
+    /// As [`Directory::ask`].
     pub async fn resolve(&self, name: ServiceName) -> Result<SocketAddr, ResolveError> {
-        let naming = self.naming().await?;
-        match call(NAMING_TIMEOUT, |context| {
-            naming.lookup(context, name.to_string())
-        })
-        .await
-        {
-            Ok(entry) => Ok(entry?.address),
-            Err(error) => {
-                self.forget_naming();
-                Err(error.into())
-            }
-        }
+        let lookup = |naming: NamingClient, context| async move {
+            naming.lookup(context, name.to_string()).await
+        };
+        Ok(self.ask(lookup).await?.address)
     }
 
     /// The live services of `kind`, in the order of their names.
     ///
     /// # Errors
-    /// As [`Directory::resolve`].
+    /// As [`Directory::ask`].
     pub async fn list(&self, kind: ServiceKind) -> Result<Vec<Entry>, ResolveError> {
-        let naming = self.naming().await?;
         let selector = Selector::Prefix(format!("{kind}/"));
-        match call(NAMING_TIMEOUT, |context| naming.list(context, selector)).await {
-            Ok(entries) => Ok(entries?),
-            Err(error) => {
-                self.forget_naming();
-                Err(error.into())
-            }
-        }
+        self.ask(|naming, context| async move { naming.list(context, selector).await })
+            .await
     }
 
     /// Connects to `name`, to speak `protocol`.

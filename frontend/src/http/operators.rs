@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::State;
 use bazaar_daemon::{GroupClient, Leader};
-use bazaar_rpc::connect::{NAMING_TIMEOUT, call};
 use bazaar_rpc::naming::Selector;
 use bazaar_rpc::{ItemName, LeaseId, ServiceName, Term};
 use serde::Serialize;
@@ -86,20 +85,11 @@ pub(super) async fn cluster(State(frontend): Shared) -> Json<Cluster> {
 
 /// The processes that the name server knows, or why it did not say.
 async fn processes(frontend: &Frontend) -> Result<Vec<Process>, String> {
-    let directory = &frontend.directory;
-    let naming = directory
-        .naming()
+    let entries = frontend
+        .directory
+        .ask(|naming, context| async move { naming.list(context, Selector::All).await })
         .await
         .map_err(|error| error.to_string())?;
-    let listed = call(NAMING_TIMEOUT, |context| {
-        naming.list(context, Selector::All)
-    })
-    .await
-    .map_err(|error| {
-        directory.forget_naming();
-        error.to_string()
-    })?;
-    let entries = listed.map_err(|error| error.to_string())?;
     let process = |entry: bazaar_rpc::naming::Entry| Process {
         name: entry.name,
         address: entry.address,
