@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 use crate::control::{self, Verb};
 use crate::layout::Layout;
 use crate::throwaway::Throwaway;
-use crate::{demo, status, up};
+use crate::{demo, rebuild, status, up};
 
 /// An order-taking back end that never oversells, never loses an acknowledged order and never books
 /// one twice.
@@ -56,8 +56,8 @@ enum Command {
     Ns(Ns),
     /// Run a name server.
     Nameserver(bazaar_nameserver::Config),
-    /// Run a catalog replica.
-    Catalog(bazaar_catalog::Config),
+    /// Run a catalog replica, or rebuild a catalog whose disk is lost.
+    Catalog(bazaar_catalog::Cli),
     /// Run an order replica, or print its log.
     Order(bazaar_order::Cli),
     /// Run a frontend.
@@ -119,7 +119,16 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Client(config) => block_on(client(config, has_target(&matches))),
         Command::Ns(ns) => block_on(succeed(ask_nameserver(ns))),
         Command::Nameserver(config) => Ok(bazaar_daemon::run::<bazaar_nameserver::App>(config)),
-        Command::Catalog(config) => Ok(bazaar_daemon::run::<bazaar_catalog::App>(config)),
+        Command::Catalog(cli) => match cli.action {
+            // Where there is no cluster of `bazaar up`, it is the catalog's own directory.
+            Some(bazaar_catalog::Action::Rebuild(flags))
+                if Layout::new(&flags.data_dir).cluster().exists() =>
+            {
+                rebuild::run(flags).context("catalog rebuild")?;
+                Ok(ExitCode::SUCCESS)
+            }
+            _ => Ok(cli.run()),
+        },
         Command::Order(mut cli) => {
             if let Some(Action::Export(export)) = &mut cli.action {
                 find_replicas(export, &matches)?;

@@ -14,12 +14,15 @@
 //! nothing that shows them is answered before.
 
 mod app;
+mod cli;
 mod command;
 mod config;
 mod error;
 mod leases;
 mod machine;
+mod order_log;
 mod push;
+pub mod rebuild;
 mod reign;
 mod server;
 mod settle;
@@ -29,5 +32,6 @@ mod state;
 mod stock;
 
 pub use app::App;
+pub use cli::{Action, Cli, RebuildFlags};
 pub use config::Config;
 pub use error::{ShopError, SnapshotError};
