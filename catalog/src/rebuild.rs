@@ -50,8 +50,19 @@ pub enum RebuildError {
     /// A shop file is wrong.
     #[error(transparent)]
     Shop(#[from] ShopError),
-    /// A directory is in use, or cannot be used.
-    #[error("{0}; stop the catalog first (`bazaar kill catalog/1` where `bazaar up` runs it)")]
+    /// A directory is in use.
+    #[error(
+        "data directory {}: {name} runs on it; stop it first (`bazaar kill {name}` where `bazaar \
+         up` runs it)", dir.display()
+    )]
+    InUse {
+        /// The replica.
+        name: ServiceName,
+        /// Its directory.
+        dir: PathBuf,
+    },
+    /// A directory cannot be used.
+    #[error(transparent)]
     Dir(#[from] DataDirError),
     /// A directory holds a state.
     #[error(

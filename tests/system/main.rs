@@ -9,5 +9,7 @@ mod faults;
 mod freshness;
 mod http;
 mod imports;
+mod rebuild;
 mod restart;
 mod shops;
+mod single_failures;

@@ -30,7 +30,12 @@ pub(super) struct Place {
 impl Place {
     /// Locks `dir`, and makes it where there is none.
     pub(super) fn claim(name: ServiceName, dir: PathBuf) -> Result<Self, RebuildError> {
-        let locked = DataDir::open(&dir)?;
+        let locked = match DataDir::open(&dir) {
+            Err(DataDirError::Locked { path: dir }) => {
+                return Err(RebuildError::InUse { name, dir });
+            }
+            locked => locked?,
+        };
         let failed = |source| DataDirError::Io {
             path: dir.clone(),
             source,
@@ -147,9 +152,6 @@ mod tests {
         let name = ServiceName::new(ServiceKind::Catalog, 1);
         let _running = DataDir::open(root.path()).unwrap();
         let refused = Place::claim(name, root.path().into());
-        assert!(matches!(
-            refused,
-            Err(RebuildError::Dir(DataDirError::Locked { .. }))
-        ));
+        assert!(matches!(refused, Err(RebuildError::InUse { .. })));
     }
 }

@@ -427,10 +427,7 @@ async fn a_lost_group_is_founded_anew_around_a_restored_state() {
             cluster.start(2).await;
             let refused = &cluster.replicas[&2].tasks;
             let failure = soon(refused.failed()).await;
-            assert!(
-                failure.to_string().contains("another order/2"),
-                "{failure}"
-            );
+            assert!(failure.to_string().contains("another order/2"), "{failure}");
         }
         cluster.end().await;
     }
