@@ -21,6 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often to look whether it is.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How often the log is read on until nothing more comes. Once is enough where nothing fails.
+const MAX_ROUNDS: u32 = 10;
+
+/// The most orders in one answer.
+const PAGE: u32 = MAX_PAGE as u32;
+
 /// How long one answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
@@ -64,8 +70,8 @@ pub enum Uncertain {
         /// What it says.
         source: OrderError,
     },
-    /// Another leader, or another order, came in between.
-    #[error("the order group changed while its log was read; run this again")]
+    /// Orders kept being added, or answers failing.
+    #[error("the order group kept changing while its log was read; run this again")]
     Changed,
 }
 
@@ -94,31 +100,31 @@ impl OrderLog {
         &self,
         mut each: impl FnMut(Order) -> Result<(), E>,
     ) -> Result<Leadership, E> {
-        let leader = self.certain().await?;
         let mut next = OrderNumber(0);
-        let limit = u32::try_from(MAX_PAGE).unwrap_or(u32::MAX);
-        loop {
-            let answer = call(ANSWER_LIMIT, |context| {
-                leader.client.export(context, next, limit)
-            });
-            let page = answered(leader.name, answer.await)?;
-            let Some(last) = page.last() else { break };
-            next = last.number.next();
-            page.into_iter().try_for_each(&mut each)?;
+        for round in 0..MAX_ROUNDS {
+            let leader = self.certain().await?;
+            let before = next;
+            let is_read = loop {
+                let answer = call(ANSWER_LIMIT, |context| {
+                    leader.client.export(context, next, PAGE)
+                });
+                let Ok(page) = answered(leader.name, answer.await) else {
+                    break false;
+                };
+                let Some(last) = page.last() else { break true };
+                next = last.number.next();
+                page.into_iter().try_for_each(&mut each)?;
+            };
+            // What was read is recorded for good, whoever leads. Nothing was added to it until a
+            // moment at which nobody could.
+            if is_read && next == before && round > 0 {
+                return Ok(Leadership {
+                    term: leader.term,
+                    leader: Some(leader.name),
+                });
+            }
         }
-        // Nothing was added meanwhile, and nobody else could have.
-        let still = self.certain().await?;
-        let answer = call(ANSWER_LIMIT, |context| {
-            still.client.export(context, next, 1)
-        });
-        let added = answered(still.name, answer.await)?;
-        if !added.is_empty() || (still.name, still.term) != (leader.name, leader.term) {
-            return Err(Uncertain::Changed.into());
-        }
-        Ok(Leadership {
-            term: leader.term,
-            leader: Some(leader.name),
-        })
+        Err(Uncertain::Changed.into())
     }
 
     /// The leader, once the end of its log is certain.
