@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 use crate::control::{self, Verb};
 use crate::layout::Layout;
 use crate::throwaway::Throwaway;
-use crate::{check, demo, status, up};
+use crate::{check, demo, rebuild, status, up};
 
 /// An order-taking back end that never oversells, never loses an acknowledged order and never books
 /// one twice.
@@ -58,7 +58,7 @@ enum Command {
     Ns(Ns),
     /// Run a name server.
     Nameserver(bazaar_nameserver::Config),
-    /// Run a catalog replica, or print its stock.
+    /// Run a catalog replica, print its stock, or rebuild a catalog whose disk is lost.
     Catalog(bazaar_catalog::Cli),
     /// Run an order replica, or print its log.
     Order(bazaar_order::Cli),
@@ -122,12 +122,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Check(config) => Ok(check::run(&config)),
         Command::Ns(ns) => block_on(succeed(ask_nameserver(ns))),
         Command::Nameserver(config) => Ok(bazaar_daemon::run::<bazaar_nameserver::App>(config)),
-        Command::Catalog(mut cli) => {
-            if let Some(bazaar_catalog::Action::Export(export)) = &mut cli.action {
-                find_catalog(export);
-            }
-            Ok(cli.run())
-        }
+        Command::Catalog(cli) => catalog(cli),
         Command::Order(mut cli) => {
             if let Some(Action::Export(export)) = &mut cli.action {
                 find_replicas(export, &matches)?;
@@ -215,6 +210,22 @@ fn find_replicas(export: &mut Export, matches: &ArgMatches) -> anyhow::Result<()
         export.data_dir = None;
     }
     Ok(())
+}
+
+/// Runs what is asked of a catalog; where that concerns a cluster of `bazaar up`, in its directory.
+fn catalog(mut cli: bazaar_catalog::Cli) -> anyhow::Result<ExitCode> {
+    match cli.action {
+        // Where there is no cluster of `bazaar up`, it is the catalog's own directory.
+        Some(bazaar_catalog::Action::Rebuild(flags))
+            if Layout::new(&flags.data_dir).cluster().exists() =>
+        {
+            rebuild::run(flags).context("catalog rebuild")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(bazaar_catalog::Action::Export(ref mut export)) => find_catalog(export),
+        Some(bazaar_catalog::Action::Rebuild(_)) | None => {}
+    }
+    Ok(cli.run())
 }
 
 /// Has `export` read the directory of a replica of the cluster whose data directory it was given.

@@ -16,6 +16,7 @@ mod lifecycle;
 mod observer;
 mod process_log;
 mod readiness;
+mod rebuild;
 mod reservation;
 mod roster;
 mod status;

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use bazaar_rpc::Term;
 use bazaar_rpc::catalog::{CatalogError, Decision, Fence, TradeBatch};
+use bazaar_rpc::{Term, TradeSequence};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::shop::Shop;
 
 /// The version of the encoding of commands, the first byte of each. They are kept in the log, so a
 /// command of another version may be found there after an upgrade.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The most items that one command opens, which bounds its size.
 const MAX_OPENED: usize = 1000;
@@ -33,6 +33,9 @@ pub(crate) enum Command {
     Fence {
         /// The order group's term.
         term: Term,
+        /// The first trade that its log has not. A log that this catalog does not belong to fences
+        /// nothing.
+        recorded: TradeSequence,
     },
     /// Decides trades.
     Decide(TradeBatch),
@@ -140,10 +143,17 @@ mod tests {
 
     #[test]
     fn a_command_of_an_unknown_format_is_not_guessed_at() {
-        let command = Command::Fence { term: Term(7) }.encode();
+        let fence = Command::Fence {
+            term: Term(7),
+            recorded: TradeSequence(3),
+        };
+        let command = fence.encode();
         assert!(matches!(
             Command::decode(&command),
-            Ok(Command::Fence { term: Term(7) })
+            Ok(Command::Fence {
+                term: Term(7),
+                recorded: TradeSequence(3),
+            })
         ));
         let mut other = command.to_vec();
         other[0] = FORMAT + 1;

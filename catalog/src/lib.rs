@@ -21,7 +21,9 @@ mod error;
 pub mod export;
 mod leases;
 mod machine;
+mod order_log;
 mod push;
+pub mod rebuild;
 mod reign;
 mod server;
 mod settle;
@@ -31,7 +33,7 @@ mod state;
 mod stock;
 
 pub use app::App;
-pub use cli::{Action, Cli};
+pub use cli::{Action, Cli, RebuildFlags};
 pub use config::Config;
 pub use error::{ShopError, SnapshotError};
 pub use export::Export;

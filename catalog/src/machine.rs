@@ -117,10 +117,12 @@ impl Replica {
 
     fn read_in(&self, term: Term) -> Result<RwLockReadGuard<'_, Visible>, CatalogError> {
         let visible = self.read();
-        if visible.state.reign() == term {
-            Ok(visible)
-        } else {
+        if visible.state.reign() != term {
             Err(CatalogError::NotLeader { leader: None })
+        } else if !visible.state.is_vouched_for() {
+            Err(CatalogError::Starting)
+        } else {
+            Ok(visible)
         }
     }
 

@@ -48,8 +48,14 @@ impl Server {
 }
 
 impl Catalog for Server {
-    async fn fence(self, _: Context, term: Term) -> Result<Fence, CatalogError> {
-        match self.ruler.reign()?.submit(&Command::Fence { term }).await? {
+    async fn fence(
+        self,
+        _: Context,
+        term: Term,
+        recorded: TradeSequence,
+    ) -> Result<Fence, CatalogError> {
+        let fence = Command::Fence { term, recorded };
+        match self.ruler.reign()?.submit(&fence).await? {
             Answer::Fenced(outcome) => outcome,
             Answer::Opened | Answer::Decided(_) => unreachable!("a fence is answered as one"),
         }

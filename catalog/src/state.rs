@@ -69,7 +69,7 @@ impl State {
                 }
                 Answer::Opened
             }
-            Command::Fence { term } => Answer::Fenced(self.fence(term)),
+            Command::Fence { term, recorded } => Answer::Fenced(self.fence(term, recorded)),
             Command::Decide(batch) => Answer::Decided(self.decide(batch, touched)),
         }
     }
@@ -121,14 +121,16 @@ impl State {
             .collect()
     }
 
-    fn fence(&mut self, term: Term) -> Result<Fence, CatalogError> {
+    fn fence(&mut self, term: Term, recorded: TradeSequence) -> Result<Fence, CatalogError> {
         if term < self.fence.term {
             return Err(CatalogError::Fenced { by: self.fence });
         }
-        self.fence = FencingToken {
-            term,
-            epoch: self.fence.epoch + 1,
-        };
+        if (self.forgotten..=self.next).contains(&recorded) {
+            self.fence = FencingToken {
+                term,
+                epoch: self.fence.epoch + 1,
+            };
+        }
         Ok(Fence {
             token: self.fence,
             forgotten: self.forgotten,
@@ -219,6 +221,12 @@ impl State {
     /// The catalog group's term in which the last command was proposed.
     pub(crate) fn reign(&self) -> Term {
         self.reign
+    }
+
+    /// Whether an order leader has ever found that this catalog and its log belong together. Until
+    /// then this may be a catalog that has lost its disk, and shows stock that was sold long ago.
+    pub(crate) fn is_vouched_for(&self) -> bool {
+        self.fence != FencingToken::default()
     }
 
     /// The item of that key.
@@ -347,5 +355,6 @@ impl TryFrom<Unchecked> for State {
     }
 }
 
+pub(crate) mod restore;
 #[cfg(test)]
 mod tests;

@@ -200,6 +200,16 @@ impl LogStore {
             .map_err(|_| io::Error::other("the log's writer has ended"))?
     }
 
+    /// Stores the vote and the first entry of a group that is founded on disk.
+    pub(crate) async fn begin(&self, vote: Vote, entry: (LogId, Payload)) -> io::Result<()> {
+        let (log_id, payload) = entry;
+        self.write(|log| {
+            log.save_vote(Stored(vote))?;
+            log.append([(Stored(log_id), Stored(payload))]).map(drop)
+        })
+        .await
+    }
+
     /// The entries of `from..to`, all of them or as many as make a page, but at least one.
     fn read(&self, from: u64, to: u64, page: Option<u64>) -> io::Result<Vec<Entry>> {
         let log = self.lock()?;

@@ -21,7 +21,11 @@ pub const MAX_PAGE: usize = 1000;
 pub trait Catalog {
     /// Makes the caller, elected leader of the order group in `term`, the only one whose trades are
     /// decided from now on. Durable when it returns.
-    async fn fence(term: Term) -> Result<Fence, CatalogError>;
+    ///
+    /// `recorded` is the first trade that the caller's log has not. Where it is not within what the
+    /// catalog remembers, the two do not belong together: then nothing changes, the fence shows the
+    /// token that was in force before, and a catalog that was never fenced answers no lookups.
+    async fn fence(term: Term, recorded: TradeSequence) -> Result<Fence, CatalogError>;
 
     /// Decides `batch` in order. The answer has one outcome for each trade, in the batch's order; a
     /// request id that is still in the outbox gets its first outcome again.

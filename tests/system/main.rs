@@ -10,5 +10,7 @@ mod freshness;
 mod history;
 mod http;
 mod imports;
+mod rebuild;
 mod restart;
 mod shops;
+mod single_failures;

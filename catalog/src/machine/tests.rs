@@ -22,7 +22,10 @@ fn machine() -> (tempfile::TempDir, Machine) {
     let replica = Arc::new(Replica::new(State::default(), Settlement::new(LEASE)));
     let mut machine = Machine::new(replica, SnapshotFile::new(dir.path()), None);
     let mut commands = Command::open(TERM, shop::load(&[]).unwrap());
-    commands.push(Command::Fence { term: Term(1) });
+    commands.push(Command::Fence {
+        term: Term(1),
+        recorded: TradeSequence(0),
+    });
     apply(&mut machine, &commands, 1);
     (dir, machine)
 }

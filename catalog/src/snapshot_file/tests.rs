@@ -1,4 +1,4 @@
-use bazaar_rpc::Term;
+use bazaar_rpc::{Term, TradeSequence};
 
 use super::*;
 use crate::command::Command;
@@ -15,7 +15,13 @@ fn state(term: u64) -> State {
         },
         &mut Vec::new(),
     );
-    state.apply(Command::Fence { term: Term(term) }, &mut Vec::new());
+    state.apply(
+        Command::Fence {
+            term: Term(term),
+            recorded: TradeSequence(0),
+        },
+        &mut Vec::new(),
+    );
     state
 }
 

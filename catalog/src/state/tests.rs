@@ -50,7 +50,7 @@ fn for_members() -> Policy {
     }
 }
 
-fn shops() -> Vec<Shop> {
+pub(super) fn shops() -> Vec<Shop> {
     vec![
         shop(
             "open",
@@ -61,7 +61,7 @@ fn shops() -> Vec<Shop> {
     ]
 }
 
-fn opened() -> State {
+pub(super) fn opened() -> State {
     let mut state = State::default();
     let open = Command::Open {
         term: Term(1),
@@ -72,14 +72,15 @@ fn opened() -> State {
     state
 }
 
-fn fence(state: &mut State, term: u64) -> Result<Fence, CatalogError> {
-    match state.apply(Command::Fence { term: Term(term) }, &mut Vec::new()) {
+pub(super) fn fence(state: &mut State, term: u64) -> Result<Fence, CatalogError> {
+    let (term, recorded) = (Term(term), state.forgotten);
+    match state.apply(Command::Fence { term, recorded }, &mut Vec::new()) {
         Answer::Fenced(outcome) => outcome,
         other => panic!("{other:?}"),
     }
 }
 
-fn request(id: &str, item: u64, side: Side, units: u64) -> TradeRequest {
+pub(super) fn request(id: &str, item: u64, side: Side, units: u64) -> TradeRequest {
     TradeRequest {
         request: RequestId::from_key(None, id),
         invocation: InvocationId::fresh(),
@@ -91,7 +92,7 @@ fn request(id: &str, item: u64, side: Side, units: u64) -> TradeRequest {
     }
 }
 
-fn decide(
+pub(super) fn decide(
     state: &mut State,
     token: FencingToken,
     recorded: TradeSequence,
@@ -110,7 +111,7 @@ fn decide(
 }
 
 /// Decides one trade under the token in force.
-fn trade(state: &mut State, request: TradeRequest) -> Decision {
+pub(super) fn trade(state: &mut State, request: TradeRequest) -> Decision {
     let (token, recorded) = (state.fence, state.forgotten);
     decide(state, token, recorded, vec![request])
         .0
@@ -573,4 +574,32 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_log_that_the_catalog_does_not_belong_to_fences_nothing_and_vouches_for_nothing() {
+    let mut state = State::default();
+    let open = Command::Open {
+        term: Term(1),
+        shops: shops(),
+    };
+    state.apply(open, &mut Vec::new());
+    assert!(!state.is_vouched_for());
+    let before = state.clone();
+    let ahead = state.fence(Term(1), TradeSequence(3)).unwrap();
+    assert_eq!((ahead.token, ahead.next), (before.fence, TradeSequence(0)));
+    assert_eq!(state, before, "a catalog that has lost its disk");
+    state.fence(Term(1), TradeSequence(0)).unwrap();
+    assert!(state.is_vouched_for());
+    // One that has forgotten what the log has not.
+    for id in ["a", "b"] {
+        trade(&mut state, request(id, 1, Side::Buy, 1)).unwrap();
+    }
+    let token = state.fence;
+    decide(&mut state, token, TradeSequence(2), vec![])
+        .0
+        .unwrap();
+    let behind = state.fence(Term(2), TradeSequence(1)).unwrap();
+    assert_eq!((behind.token, state.fence), (token, token));
+    state.fence(Term(2), TradeSequence(2)).unwrap();
 }
