@@ -2,8 +2,8 @@
 
 use std::io;
 
-use bazaar_rpc::Term;
 use bazaar_rpc::catalog::{CatalogError, Decision, Fence, TradeBatch};
+use bazaar_rpc::{CacheId, ServiceName, Term};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::shop::Shop;
 
 /// The version of the encoding of commands, the first byte of each. They are kept in the log, so a
 /// command of another version may be found there after an upgrade.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The most items that one command opens, which bounds its size.
 const MAX_OPENED: usize = 1000;
@@ -36,6 +36,21 @@ pub(crate) enum Command {
     },
     /// Decides trades.
     Decide(TradeBatch),
+    /// A cache is about to be granted its first lease.
+    Register {
+        /// The cache.
+        cache: CacheId,
+        /// Whose it is.
+        holder: ServiceName,
+    },
+    /// Caches hold no lease any more. Without effect in a later reign, which may have granted them
+    /// others.
+    Forget {
+        /// The catalog group's term of the reign that says so.
+        term: Term,
+        /// The caches.
+        caches: Vec<CacheId>,
+    },
 }
 
 /// What came of a command.
@@ -47,6 +62,10 @@ pub(crate) enum Answer {
     Fenced(Result<Fence, CatalogError>),
     /// The outcome of each trade, in the batch's order.
     Decided(Result<Vec<Decision>, CatalogError>),
+    /// Whether the cache is known from now on.
+    Registered(Result<(), CatalogError>),
+    /// The caches are not known any more.
+    Forgotten,
 }
 
 /// An answer, with the moment from which it may be given.
@@ -148,7 +167,7 @@ mod tests {
         let mut other = command.to_vec();
         other[0] = FORMAT + 1;
         let error = Command::decode(&other).unwrap_err().to_string();
-        assert_eq!(error, "a command in the log has format 2");
+        assert_eq!(error, "a command in the log has format 3");
         assert!(Command::decode(&command[..1]).is_err());
         assert!(Command::decode(&[]).is_err());
     }

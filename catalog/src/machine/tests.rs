@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use bazaar_rpc::catalog::TradeBatch;
 use bazaar_rpc::{
-    FencingToken, InvocationId, ItemName, LeaseId, Quantity, RequestId, ServiceKind, ServiceName,
-    Side, Timestamp, TradeRequest, TradeSequence,
+    FencingToken, InvocationId, ItemName, LeaseId, Quantity, RequestId, Side, Timestamp,
+    TradeRequest, TradeSequence,
 };
 use futures::FutureExt;
 
@@ -63,11 +63,9 @@ fn sales(id: &str, trades: usize) -> Command {
 
 /// Grants a lease in `machine`'s reign.
 fn lease(machine: &Machine) -> (LeaseId, Ticket) {
-    machine
-        .replica
-        .settlement
-        .grant(ServiceName::new(ServiceKind::Frontend, 1))
-        .unwrap()
+    let (settlement, cache) = (&machine.replica.settlement, CacheId::fresh());
+    let admission = settlement.admit(cache);
+    settlement.grant(cache, admission).unwrap()
 }
 
 fn is_settled(machine: &Machine, ticket: Ticket) -> bool {
@@ -118,7 +116,7 @@ fn a_new_reign_leaves_nothing_settled() {
     let (_dir, machine) = machine();
     let (_, before) = machine.replica.lookup(TERM, &key()).unwrap().unwrap();
     assert!(is_settled(&machine, before));
-    machine.replica.begin(TERM, 0);
+    machine.replica.begin(TERM, 0, None);
     let (_, ticket) = machine.replica.lookup(TERM, &key()).unwrap().unwrap();
     assert!(!is_settled(&machine, ticket));
 }
