@@ -57,7 +57,10 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     /// The shops are open.
-    Opened,
+    Opened {
+        /// The term of the reign before, or of this one where it was on record already.
+        former: Term,
+    },
     /// What the fence found.
     Fenced(Result<Fence, CatalogError>),
     /// The outcome of each trade, in the batch's order.
@@ -78,12 +81,15 @@ pub(crate) struct Applied {
 }
 
 impl Command {
-    /// The commands with which a reign begins: at least one, and as many as `shops` need.
+    /// The command with which a reign begins.
+    pub(crate) fn begin(term: Term) -> Self {
+        let shops = Vec::new();
+        Self::Open { term, shops }
+    }
+
+    /// The commands that open `shops`, as many as that needs.
     pub(crate) fn open(term: Term, shops: Vec<Shop>) -> Vec<Self> {
-        let mut commands = vec![Self::Open {
-            term,
-            shops: Vec::new(),
-        }];
+        let mut commands = Vec::new();
         for Shop {
             name,
             policy,
@@ -173,11 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reign_begins_with_a_command_however_little_there_is_to_open() {
-        assert_eq!(Command::open(Term(1), Vec::new()).len(), 1);
+    fn a_shop_is_opened_however_little_it_sells() {
+        assert_eq!(Command::open(Term(1), Vec::new()).len(), 0);
         let mut shops = shop::load(&[]).unwrap();
         shops[0].items.clear();
-        assert_eq!(Command::open(Term(1), shops).len(), 4);
+        assert_eq!(Command::open(Term(1), shops).len(), 3);
     }
 
     #[test]

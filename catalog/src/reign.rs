@@ -196,8 +196,9 @@ impl Ruler {
             let seen = *leadership.borrow_and_update();
             if seen.leader == Some(self.name) {
                 let end = tokio::select! {
-                    end = self.lead(seen.term) => Some(end),
+                    biased;
                     _ = leadership.wait_for(|now| *now != seen) => None,
+                    end = self.lead(seen.term) => Some(end),
                 };
                 self.current.send_replace(None);
                 match end {
@@ -226,15 +227,17 @@ impl Ruler {
             settlement: self.replica.settlement.clone(),
         };
         let lead = async {
-            if self.group.barrier().await? != term {
-                return Err(ProposeError::NotLeader { leader: None }.into());
-            }
+            // Once this is applied, so is everything that earlier reigns put into the log; and it is
+            // committed only where this replica leads. So it does for a barrier, and saves a round.
+            let former = match self.apply(vec![Command::begin(term)]).await?.pop() {
+                Some(Answer::Opened { former }) => former,
+                other => unreachable!("a reign begins with an opening, not {other:?}"),
+            };
             // A state of no reign at all, such as a new one, says nothing of the time before it.
-            let has_record = self.replica.state().reign() > Term::default();
-            self.open_shops(term).await?;
-            // As of a command of this reign: whatever earlier ones put into the log is applied.
+            let has_record = former > Term::default();
             let caches = has_record.then(|| self.replica.state().caches().collect());
             self.replica.begin(term, rand::random(), caches);
+            self.open_shops(term).await?;
             info!(%term, "leading");
             let reign = Reign {
                 term,
@@ -255,24 +258,28 @@ impl Ruler {
         }
     }
 
-    /// Puts the reign on record, and opens what is not open yet of the shops.
-    ///
-    /// Every reign begins with such a command, so that a replica which has applied anything of it
-    /// knows that an earlier one is over, its own included.
+    /// Opens what is not open yet of the shops.
     async fn open_shops(&self, term: Term) -> Result<(), End> {
         let state = self.replica.state();
         for item in state.conflicts(&self.shops) {
             warn!(number = %item.number, name = %item.name, "not opened: its number or name is taken");
         }
-        let commands = Command::open(term, state.missing(&self.shops));
-        let mut receipts = self
-            .group
-            .propose(commands.iter().map(Command::encode).collect())
-            .await?;
-        while let Some(answer) = receipts.next().await {
-            answer?;
+        let missing = Command::open(term, state.missing(&self.shops));
+        if !missing.is_empty() {
+            self.apply(missing).await?;
         }
         Ok(())
+    }
+
+    /// Has `commands` applied, whose answers show nothing that would have to be settled.
+    async fn apply(&self, commands: Vec<Command>) -> Result<Vec<Answer>, End> {
+        let commands = commands.iter().map(Command::encode).collect();
+        let mut receipts = self.group.propose(commands).await?;
+        let mut answers = Vec::new();
+        while let Some(applied) = receipts.next().await {
+            answers.push(Applied::decode(&applied?)?.answer);
+        }
+        Ok(answers)
     }
 
     /// Proposes calls in the order of their arrival.

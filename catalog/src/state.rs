@@ -69,11 +69,11 @@ impl State {
     pub(crate) fn apply(&mut self, command: Command, touched: &mut Vec<Invalidation>) -> Answer {
         match command {
             Command::Open { term, shops } => {
-                self.reign = term;
+                let former = std::mem::replace(&mut self.reign, term);
                 for shop in shops {
                     self.open(shop, touched);
                 }
-                Answer::Opened
+                Answer::Opened { former }
             }
             Command::Fence { term } => Answer::Fenced(self.fence(term)),
             Command::Decide(batch) => Answer::Decided(self.decide(batch, touched)),

@@ -21,7 +21,8 @@ fn machine() -> (tempfile::TempDir, Machine) {
     let dir = tempfile::tempdir().unwrap();
     let replica = Arc::new(Replica::new(State::default(), Settlement::new(LEASE)));
     let mut machine = Machine::new(replica, SnapshotFile::new(dir.path()), None);
-    let mut commands = Command::open(TERM, shop::load(&[]).unwrap());
+    let mut commands = vec![Command::begin(TERM)];
+    commands.extend(Command::open(TERM, shop::load(&[]).unwrap()));
     commands.push(Command::Fence { term: Term(1) });
     apply(&mut machine, &commands, 1);
     (dir, machine)
@@ -125,11 +126,7 @@ fn a_new_reign_leaves_nothing_settled() {
 fn a_reader_of_a_reign_that_is_over_is_turned_away() {
     let (_dir, mut machine) = machine();
     let not_leader = Err(CatalogError::NotLeader { leader: None });
-    apply(
-        &mut machine,
-        &Command::open(Term(TERM.0 + 1), Vec::new()),
-        2,
-    );
+    apply(&mut machine, &[Command::begin(Term(TERM.0 + 1))], 2);
     assert_eq!(machine.replica.lookup(TERM, &key()), not_leader);
     assert_eq!(machine.replica.view(TERM, |_| ()).map(|_| None), not_leader);
     machine
