@@ -55,9 +55,9 @@ impl Catalog for Server {
         recorded: TradeSequence,
     ) -> Result<Fence, CatalogError> {
         let fence = Command::Fence { term, recorded };
-        match self.ruler.reign()?.submit(&fence).await? {
+        match self.ruler.reign().await?.submit(&fence).await? {
             Answer::Fenced(outcome) => outcome,
-            Answer::Opened | Answer::Decided(_) => unreachable!("a fence is answered as one"),
+            other => unreachable!("a fence is answered as one, not {other:?}"),
         }
     }
 
@@ -66,9 +66,15 @@ impl Catalog for Server {
             let problem = format!("a batch has at most {MAX_BATCH} trades");
             return Err(CatalogError::Invalid(problem));
         }
-        match self.ruler.reign()?.submit(&Command::Decide(batch)).await? {
+        match self
+            .ruler
+            .reign()
+            .await?
+            .submit(&Command::Decide(batch))
+            .await?
+        {
             Answer::Decided(outcome) => outcome,
-            Answer::Opened | Answer::Fenced(_) => unreachable!("a batch is answered as one"),
+            other => unreachable!("a batch is answered as one, not {other:?}"),
         }
     }
 
@@ -96,16 +102,31 @@ impl Catalog for Server {
 
     async fn lease(self, _: Context, request: LeaseRequest) -> Result<LeaseGrant, CatalogError> {
         let LeaseRequest {
+            cache,
             holder,
             address,
+            term,
             held,
         } = request;
         let settlement = &self.replica.settlement;
-        // The holder counts from when it sent the request. A later leader begins to wait for the
-        // lease to run out after this confirmation, and so after that.
-        self.ruler.confirm().await?;
+        let reign = self.ruler.reign().await?;
+        if term != reign.term {
+            // Whoever asks has not heard of this reign yet, or this replica not of the next one.
+            return Err(CatalogError::Starting);
+        }
+        // This alone ends a new leader's wait for the cache, whatever comes of the request.
+        let admission = match settlement.call_in(cache, term) {
+            Some(admission) => admission,
+            None => reign.register(cache, holder).await?,
+        };
+        // A later leader is elected after this confirmation. So it knows of the cache, which was on
+        // record by then (and if it was forgotten since, it is granted nothing). And it waits until
+        // the lease has run out, because the holder counts from when it sent the request.
+        if self.ruler.confirm().await? != term {
+            return Err(CatalogError::Starting);
+        }
         if let Some(held) = held {
-            match settlement.renew(held, holder) {
+            match settlement.renew(held, cache) {
                 Renewal::Renewed => return Ok(self.granted(held)),
                 Renewal::Overdue => return Err(CatalogError::Busy),
                 Renewal::Unknown => {}
@@ -119,7 +140,9 @@ impl Catalog for Server {
             debug!(%holder, %error, "no lease: the holder cannot be reached");
             CatalogError::Invalid(format!("the holder cannot be reached: {error}"))
         })?;
-        let (lease, from) = settlement.grant(holder).ok_or(CatalogError::Busy)?;
+        let (lease, from) = settlement
+            .grant(cache, admission)
+            .ok_or(CatalogError::Busy)?;
         let client = InvalidationsClient::new(client_config(), client_transport(stream)).spawn();
         self.tasks
             .spawn(push(settlement.clone(), lease, client, from));

@@ -18,8 +18,8 @@ use bazaar_rpc::catalog::{
     CatalogError, Decision, Fence, ListQuery, MAX_BATCH, MAX_PAGE, TradeBatch,
 };
 use bazaar_rpc::{
-    FencingToken, Item, ItemKey, ItemName, ItemNumber, Refusal, RequestId, ShopName, Term, Trade,
-    TradeRequest, TradeSequence,
+    CacheId, FencingToken, Item, ItemKey, ItemName, ItemNumber, Refusal, RequestId, ServiceName,
+    ShopName, Term, Trade, TradeRequest, TradeSequence,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,10 @@ use crate::stock::Stock;
 /// The most trades that may be made and not yet reported as recorded. It bounds the outbox; an order
 /// service that records what it is given stays far below it.
 pub(crate) const MAX_OUTBOX: usize = 100_000;
+
+/// The most caches that are known at once. A frontend has one, and one more for a moment when it
+/// has started anew.
+pub(crate) const MAX_CACHES: usize = 1024;
 
 /// Everything that the catalog knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,6 +54,8 @@ pub(crate) struct State {
     items: OrdMap<ItemNumber, Arc<Stock>>,
     /// The trades from `forgotten` up to `next`.
     outbox: OrdMap<TradeSequence, Arc<Trade>>,
+    /// The caches that may hold a lease, granted in whatever reign, and whose they are.
+    caches: OrdMap<CacheId, ServiceName>,
     /// The items by name.
     #[serde(skip)]
     numbers: OrdMap<ItemName, ItemNumber>,
@@ -63,14 +69,23 @@ impl State {
     pub(crate) fn apply(&mut self, command: Command, touched: &mut Vec<Invalidation>) -> Answer {
         match command {
             Command::Open { term, shops } => {
-                self.reign = term;
+                let former = std::mem::replace(&mut self.reign, term);
                 for shop in shops {
                     self.open(shop, touched);
                 }
-                Answer::Opened
+                Answer::Opened { former }
             }
             Command::Fence { term, recorded } => Answer::Fenced(self.fence(term, recorded)),
             Command::Decide(batch) => Answer::Decided(self.decide(batch, touched)),
+            Command::Register { cache, holder } => Answer::Registered(self.register(cache, holder)),
+            Command::Forget { term, caches } => {
+                if term == self.reign {
+                    caches.iter().for_each(|cache| {
+                        self.caches.remove(cache);
+                    });
+                }
+                Answer::Forgotten
+            }
         }
     }
 
@@ -211,6 +226,19 @@ impl State {
         Ok(trade)
     }
 
+    fn register(&mut self, cache: CacheId, holder: ServiceName) -> Result<(), CatalogError> {
+        if self.caches.len() >= MAX_CACHES && !self.caches.contains_key(&cache) {
+            return Err(CatalogError::Busy);
+        }
+        self.caches.insert(cache, holder);
+        Ok(())
+    }
+
+    /// The caches that may hold a lease.
+    pub(crate) fn caches(&self) -> impl Iterator<Item = CacheId> {
+        self.caches.keys().copied()
+    }
+
     fn number(&self, key: &ItemKey) -> Option<ItemNumber> {
         match key {
             ItemKey::Number(number) => Some(*number),
@@ -290,6 +318,7 @@ struct Unchecked {
     shops: OrdMap<ShopName, Arc<Policy>>,
     items: OrdMap<ItemNumber, Arc<Stock>>,
     outbox: OrdMap<TradeSequence, Arc<Trade>>,
+    caches: OrdMap<CacheId, ServiceName>,
 }
 
 /// A state that no commands lead to.
@@ -318,6 +347,7 @@ impl TryFrom<Unchecked> for State {
             shops,
             items,
             outbox,
+            caches,
         } = unchecked;
         let mut numbers = OrdMap::new();
         for (number, stock) in &items {
@@ -349,6 +379,7 @@ impl TryFrom<Unchecked> for State {
             shops,
             items,
             outbox,
+            caches,
             numbers,
             requests,
         })

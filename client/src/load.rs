@@ -234,6 +234,11 @@ impl Handle {
         }
     }
 
+    /// Forgets the longest gap: from now on it is the longest of those that end later.
+    pub fn forget_gap(&self) {
+        self.0.gap.forget();
+    }
+
     /// Ends the load: sessions finish the request they are at.
     pub fn stop(&self) {
         self.0.pace.stop();

@@ -31,7 +31,8 @@ use crate::store::Store;
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pause before the leader's work is taken up again after something came in between.
+/// The pause before a majority that is out of reach, or the throne, is looked at again, and the least
+/// time from one recovery to the next: one that comes later than that is begun at once.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How soon to look again whether the catalog and the log belong together, where they did not.
@@ -123,6 +124,7 @@ impl Lead {
         };
         let mut sequencer = Sequencer::new(self.catalog.clone(), recorder.clone(), queue);
         loop {
+            let next = tokio::time::Instant::now() + PAUSE;
             let interruption = match self.recover(term, &recorder).await {
                 Ok(token) => {
                     info!(%token, recorded = %self.store.head().next_sequence, "trading");
@@ -140,7 +142,7 @@ impl Lead {
                 Interruption::Fenced { by } => return self.overtaken(term, by).await,
                 other => return other,
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep_until(next).await;
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    FencingToken, Item, ItemKey, ItemNumber, LeaseId, Refusal, ServiceName, ShopName, Term, Text,
-    Trade, TradeRequest, TradeSequence,
+    CacheId, FencingToken, Item, ItemKey, ItemNumber, LeaseId, Refusal, ServiceName, ShopName,
+    Term, Text, Trade, TradeRequest, TradeSequence,
 };
 
 /// The most trades in one [`TradeBatch`], and in one page of the outbox.
@@ -46,6 +46,8 @@ pub trait Catalog {
     async fn list(query: ListQuery) -> Result<Vec<Item>, CatalogError>;
 
     /// Grants or renews the lease under which a frontend may serve items from its cache.
+    ///
+    /// The request is a promise too: see [`LeaseRequest::term`].
     async fn lease(request: LeaseRequest) -> Result<LeaseGrant, CatalogError>;
 }
 
@@ -90,10 +92,16 @@ pub struct ListQuery {
 /// A frontend asks to be allowed to serve from its cache.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LeaseRequest {
-    /// Who asks.
+    /// The cache for which the lease is.
+    pub cache: CacheId,
+    /// Whose cache that is.
     pub holder: ServiceName,
     /// Where it serves [`crate::cache::Invalidations`].
     pub address: SocketAddr,
+    /// The term of the leader that is asked. Whoever sends this has given up every lease of an
+    /// earlier term, and takes none any more, not even one that is on its way. So a new leader need
+    /// not wait until those have run out.
+    pub term: Term,
     /// The lease it holds and wants to renew.
     pub held: Option<LeaseId>,
 }

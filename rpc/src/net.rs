@@ -6,7 +6,7 @@
 //! reach, and the listener answers with one line:
 //!
 //! ```text
-//! bazaar/1 4f1c… orders order/3        (from the caller)
+//! bazaar/2 4f1c… orders order/3        (from the caller)
 //! ok                                   (from the listener, or:)
 //! no I am catalog/1
 //! ```
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::ServiceName;
 
 /// The version of the protocol: raised when any contract changes.
-const VERSION: &str = "bazaar/1";
+const VERSION: &str = "bazaar/2";
 
 /// The longest greeting line, in bytes, with its line feed.
 const MAX_LINE: usize = 256;

@@ -129,6 +129,41 @@ async fn kill_9_of_the_catalog_only_delays_trades() {
     .await;
 }
 
+/// Three catalogs, three orders and two frontends: no process without which nothing goes on.
+const NO_SINGLE_POINT: [&str; 4] = ["--catalogs", "3", "--frontends", "2"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_of_the_catalog_leader_goes_unnoticed_where_there_are_three() {
+    let cluster = Cluster::start(&NO_SINGLE_POINT);
+    survives(&cluster, async |cluster, handle| {
+        for _ in 0..3 {
+            let leader = cluster.leader("catalog");
+            cluster.control("kill", &leader);
+            more_trades(handle).await;
+            cluster.control("start", &leader);
+            more_trades(handle).await;
+            cluster.caught_up("catalog/");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_of_either_leader_is_got_over_while_it_lasts() {
+    let cluster = Cluster::start(&NO_SINGLE_POINT);
+    survives(&cluster, async |cluster, handle| {
+        for kind in ["catalog", "order"] {
+            let leader = cluster.leader(kind);
+            cluster.control("pause", &leader);
+            more_trades(handle).await;
+            cluster.control("resume", &leader);
+            more_trades(handle).await;
+            cluster.caught_up(&format!("{kind}/"));
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_of_the_name_server_stops_nothing_that_runs() {
     let cluster = Cluster::start(&[]);

@@ -114,7 +114,7 @@ fn a_file_of_another_version_is_refused_as_such() {
     let refusal = refusal(|bytes| {
         let text = String::from_utf8(bytes.clone()).unwrap();
         *bytes = text
-            .replacen("\"format\": 1", "\"format\": 2", 1)
+            .replacen("\"format\": 2", "\"format\": 1", 1)
             .into_bytes();
     });
     assert!(

@@ -67,7 +67,11 @@ pub(super) fn opened() -> State {
         term: Term(1),
         shops: shops(),
     };
-    assert_eq!(state.apply(open, &mut Vec::new()), Answer::Opened);
+    let former = Term(0);
+    assert_eq!(
+        state.apply(open, &mut Vec::new()),
+        Answer::Opened { former }
+    );
     fence(&mut state, 1).unwrap();
     state
 }
@@ -602,4 +606,46 @@ fn a_log_that_the_catalog_does_not_belong_to_fences_nothing_and_vouches_for_noth
     let behind = state.fence(Term(2), TradeSequence(1)).unwrap();
     assert_eq!((behind.token, state.fence), (token, token));
     state.fence(Term(2), TradeSequence(2)).unwrap();
+}
+
+#[test]
+fn caches_are_on_record_until_the_reign_that_rules_forgets_them() {
+    let mut state = opened();
+    let mut apply = |command| state.apply(command, &mut Vec::new());
+    let holder = ServiceName::new(bazaar_rpc::ServiceKind::Frontend, 1);
+    let (one, two) = (CacheId::fresh(), CacheId::fresh());
+    for cache in [one, two, one] {
+        let registered = apply(Command::Register { cache, holder });
+        assert_eq!(registered, Answer::Registered(Ok(())));
+    }
+    let caches = vec![one];
+    assert_eq!(
+        apply(Command::begin(Term(2))),
+        Answer::Opened { former: Term(1) }
+    );
+    let forget = |term| Command::Forget {
+        term,
+        caches: caches.clone(),
+    };
+    assert_eq!(apply(forget(Term(1))), Answer::Forgotten);
+    assert_eq!(state.caches().count(), 2, "the reign that said so is over");
+    state.apply(forget(Term(2)), &mut Vec::new());
+    assert_eq!(state.caches().collect::<Vec<_>>(), [two]);
+}
+
+#[test]
+fn only_so_many_caches_are_on_record() {
+    let mut state = opened();
+    let holder = ServiceName::new(bazaar_rpc::ServiceKind::Frontend, 1);
+    let mut register = |cache| {
+        let command = Command::Register { cache, holder };
+        state.apply(command, &mut Vec::new())
+    };
+    let known = CacheId::fresh();
+    for cache in (1..MAX_CACHES).map(|_| CacheId::fresh()).chain([known]) {
+        assert_eq!(register(cache), Answer::Registered(Ok(())));
+    }
+    let refused = Answer::Registered(Err(CatalogError::Busy));
+    assert_eq!(register(CacheId::fresh()), refused);
+    assert_eq!(register(known), Answer::Registered(Ok(())));
 }

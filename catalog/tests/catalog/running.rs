@@ -9,6 +9,7 @@ use bazaar_daemon::{App as _, Tasks};
 use bazaar_rpc::catalog::{CatalogClient, CatalogError, Decision, Fence, TradeBatch};
 use bazaar_rpc::connect::{Directory, client_config, client_transport, within};
 use bazaar_rpc::net::Protocol;
+use bazaar_rpc::replica::ReplicaClient;
 use bazaar_rpc::{
     InvocationId, Item, ItemKey, ItemName, Quantity, RequestId, ServiceKind, ServiceName, Side,
     Term, Timestamp, TradeRequest, TradeSequence,
@@ -91,6 +92,18 @@ impl Running {
     /// Ends it without any farewell.
     pub(crate) async fn crash(self) {
         self.tasks.stop(PATIENCE).await;
+    }
+
+    /// The newest term that it knows of.
+    pub(crate) async fn leads(&self) -> Term {
+        let stream = self
+            .directory
+            .connect_at(self.app.address(), self.name, Protocol::Replica)
+            .await
+            .unwrap();
+        let replica = ReplicaClient::new(client_config(), client_transport(stream)).spawn();
+        let status = replica.status(within(PATIENCE)).await.unwrap();
+        status.leadership.term
     }
 
     /// Fences, as the order group's leader of `term` whose log goes as far as it must, once the
