@@ -20,6 +20,11 @@ mod roster;
 mod status;
 mod supervisor;
 mod throwaway;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "its command is yet to come")
+)]
+mod torture;
 mod up;
 
 use std::process::ExitCode;
