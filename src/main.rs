@@ -20,10 +20,6 @@ mod roster;
 mod status;
 mod supervisor;
 mod throwaway;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "its command is yet to come")
-)]
 mod torture;
 mod up;
 
