@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 use crate::control::{self, Verb};
 use crate::layout::Layout;
 use crate::throwaway::Throwaway;
-use crate::{check, demo, rebuild, status, up};
+use crate::{check, demo, rebuild, status, torture, up};
 
 /// An order-taking back end that never oversells, never loses an acknowledged order and never books
 /// one twice.
@@ -40,6 +40,9 @@ enum Command {
     /// Start a throw-away cluster, kill the order leader under load, and check that nothing was
     /// lost, doubled, oversold or stale.
     Demo(demo::Config),
+    /// Load a throw-away cluster, inject faults into it by a seeded schedule, and check that no
+    /// promise was broken.
+    Torture(torture::Config),
     /// Show the processes of a cluster.
     Status(status::Config),
     /// Kill a process; it stays down until it is started.
@@ -113,6 +116,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo(config) => block_on(demo::run(config)),
+        Command::Torture(config) => block_on(torture::run(config)),
         Command::Status(config) => block_on(succeed(status::run(config))),
         Command::Kill(target) => block_on(succeed(command_process(Verb::Kill, target))),
         Command::Pause(target) => block_on(succeed(command_process(Verb::Pause, target))),
