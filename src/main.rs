@@ -20,6 +20,7 @@ mod roster;
 mod status;
 mod supervisor;
 mod throwaway;
+mod torture;
 mod up;
 
 use std::process::ExitCode;

@@ -1,0 +1,4 @@
+//! `bazaar torture`: faults over real processes.
+
+pub(crate) mod clock;
+pub(crate) mod disk;
