@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 use crate::control::{self, Verb};
 use crate::layout::Layout;
 use crate::throwaway::Throwaway;
-use crate::{demo, status, up};
+use crate::{demo, status, torture, up};
 
 /// An order-taking back end that never oversells, never loses an acknowledged order and never books
 /// one twice.
@@ -40,6 +40,11 @@ enum Command {
     /// Start a throw-away cluster, kill the order leader under load, and check that nothing was
     /// lost, doubled, oversold or stale.
     Demo(demo::Config),
+    /// Load a throw-away cluster, inject faults into it by a seeded schedule, and check that no
+    /// promise was broken.
+    Torture(torture::Config),
+    /// Mount a disk that fails, lies or loses power on command, for any one process.
+    Disk(torture::disk::console::Config),
     /// Show the processes of a cluster.
     Status(status::Config),
     /// Kill a process; it stays down until it is started.
@@ -111,6 +116,12 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo(config) => block_on(demo::run(config)),
+        Command::Torture(config) => block_on(torture::run(config)),
+        Command::Disk(config) => {
+            log_warnings();
+            torture::disk::console::run(&config)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Status(config) => block_on(succeed(status::run(config))),
         Command::Kill(target) => block_on(succeed(command_process(Verb::Kill, target))),
         Command::Pause(target) => block_on(succeed(command_process(Verb::Pause, target))),

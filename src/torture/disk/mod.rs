@@ -26,6 +26,7 @@
 //! left), bits that rot (see [`corrupt`]), modes, owners, times, links. Memory maps work. A sync
 //! costs no time but what [`Disk::slow_sync`] gives it: the host's disk is not synced.
 
+pub(crate) mod console;
 pub(crate) mod corrupt;
 pub(crate) mod mounts;
 

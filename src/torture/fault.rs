@@ -1,0 +1,186 @@
+//! The faults by name.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What can be done to a cluster.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fault {
+    /// Kill -9 of any one process.
+    Kill,
+    /// Kill -9 of the leaders of both groups together.
+    KillLeaders,
+    /// SIGSTOP of any one process.
+    Pause,
+    /// Every process is restarted, one after the other.
+    Rolling,
+    /// A group's leader is cut off with a minority.
+    LeaderInMinority,
+    /// A follower is cut off; the leader keeps the majority.
+    LeaderInMajority,
+    /// What a leader sends does not arrive; what is sent to it does.
+    OneWay,
+    /// A replica is cut off and joined again, over and over.
+    Flapping,
+    /// A frontend is cut off from a group's leader only.
+    FrontendCut,
+    /// Every packet of a process takes long.
+    Slow,
+    /// A share of a process's packets gets lost.
+    Lossy,
+    /// A replica's disk is full.
+    DiskFull,
+    /// A replica's fsync fails.
+    FsyncFails,
+    /// A replica's fsync claims to have written, and has not; then the power goes.
+    FsyncLies,
+    /// One replica loses power: its unsynced writes are gone.
+    PowerCutOne,
+    /// A majority of a group loses power at once.
+    PowerCutMost,
+    /// Every replica of both groups loses power at once.
+    PowerCutAll,
+    /// A replica's log ends in the midst of a record.
+    TornTail,
+    /// A bit of a replica's log flips.
+    FlipLog,
+    /// A bit of a replica's vote flips.
+    FlipVote,
+    /// A bit of a replica's snapshot flips.
+    FlipSnapshot,
+    /// A bit of `catalog.json` flips.
+    FlipCatalog,
+    /// A replica's log is cut short.
+    TruncateLog,
+    /// A replica's vote is cut short.
+    TruncateVote,
+    /// A replica's snapshot is cut short.
+    TruncateSnapshot,
+    /// `catalog.json` is cut short.
+    TruncateCatalog,
+    /// A process's time of day jumps.
+    ClockJump,
+    /// Clients reset their connections at every point of a request.
+    Resets,
+    /// The same key through every frontend at once.
+    RetryStorm,
+    /// Everybody wants the same item.
+    HotItem,
+}
+
+/// What the command line asks for: a fault, or several by what they hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Every fault.
+    All,
+    /// Every fault of that lane.
+    Lane(Lane),
+    /// That fault.
+    One(Fault),
+}
+
+/// What a fault gets hold of. Faults of one lane never overlap.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Lane {
+    /// Processes: they die or stand still.
+    Process,
+    /// The network between them.
+    Network,
+    /// Their disks and files.
+    Disk,
+    /// Their clocks.
+    Clock,
+    /// Their clients.
+    Client,
+}
+
+impl Fault {
+    /// What it gets hold of.
+    pub(crate) fn lane(self) -> Lane {
+        match self {
+            Self::Kill | Self::KillLeaders | Self::Pause | Self::Rolling => Lane::Process,
+            Self::LeaderInMinority
+            | Self::LeaderInMajority
+            | Self::OneWay
+            | Self::Flapping
+            | Self::FrontendCut
+            | Self::Slow
+            | Self::Lossy => Lane::Network,
+            Self::DiskFull
+            | Self::FsyncFails
+            | Self::FsyncLies
+            | Self::PowerCutOne
+            | Self::PowerCutMost
+            | Self::PowerCutAll
+            | Self::TornTail
+            | Self::FlipLog
+            | Self::FlipVote
+            | Self::FlipSnapshot
+            | Self::FlipCatalog
+            | Self::TruncateLog
+            | Self::TruncateVote
+            | Self::TruncateSnapshot
+            | Self::TruncateCatalog => Lane::Disk,
+            Self::ClockJump => Lane::Clock,
+            Self::Resets | Self::RetryStorm | Self::HotItem => Lane::Client,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.to_possible_value();
+        f.write_str(name.expect("no fault is hidden").get_name())
+    }
+}
+
+/// A name that no fault has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "there is no such fault; there are all, {}, {}",
+    names(Lane::value_variants()),
+    names(Fault::value_variants())
+)]
+pub(crate) struct UnknownFault;
+
+impl FromStr for Choice {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFault> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let lane = Lane::from_str(text, false).map(Self::Lane);
+        lane.or_else(|_no_lane| Fault::from_str(text, false).map(Self::One))
+            .map_err(|_unknown| UnknownFault)
+    }
+}
+
+fn names<T: ValueEnum>(values: &[T]) -> String {
+    let names = values.iter().filter_map(|value| value.to_possible_value());
+    let names: Vec<_> = names.map(|value| value.get_name().to_owned()).collect();
+    names.join(", ")
+}
+
+/// The faults that `choices` name, each once, in the catalogue's order.
+pub(crate) fn select(choices: &[Choice]) -> BTreeSet<Fault> {
+    let is_chosen = |fault: &Fault| {
+        choices.iter().any(|choice| match choice {
+            Choice::All => true,
+            Choice::Lane(lane) => fault.lane() == *lane,
+            Choice::One(one) => fault == one,
+        })
+    };
+    let all = Fault::value_variants().iter().copied();
+    all.filter(is_chosen).collect()
+}
