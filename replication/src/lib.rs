@@ -59,4 +59,4 @@ pub use log_tail::find_votes;
 pub use machine::{StateMachine, View};
 pub use mark::Mark;
 pub use propose::{MAX_COMMAND, Receipts};
-pub use torn::has_blank_sector;
+pub use torn::{has_blank_sector, written};

@@ -29,9 +29,31 @@ pub fn has_blank_sector(bytes: &[u8], from: usize, to: usize) -> bool {
     false
 }
 
+/// How many of a file's bytes there are before the zeros at its end: a file that was preallocated is
+/// longer than what was written to it.
+#[must_use]
+pub fn written(bytes: &[u8]) -> usize {
+    // Compared a sector at a time: that is quick without optimisation, too.
+    let blank = bytes.rchunks(SECTOR).take_while(|it| **it == [0; SECTOR]);
+    let len = bytes.len() - SECTOR * blank.count();
+    let last = bytes[..len].iter().rposition(|&byte| byte != 0);
+    last.map_or(0, |last| last + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zeros_at_the_end_are_not_written() {
+        assert_eq!(written(&[]), 0);
+        assert_eq!(written(&[0; 3 * SECTOR + 7]), 0);
+        let mut bytes = vec![0; 3 * SECTOR + 7];
+        for at in [0, 5, SECTOR, 2 * SECTOR + 6, 2 * SECTOR + 7, 3 * SECTOR + 6] {
+            bytes[at] = 1;
+            assert_eq!(written(&bytes), at + 1);
+        }
+    }
 
     #[test]
     fn a_blank_sector_is_found_in_the_record_alone() {
