@@ -37,6 +37,7 @@ mod identity;
 mod leadership;
 mod log_files;
 mod log_store;
+mod log_tail;
 mod machine;
 mod mark;
 mod network;
@@ -47,6 +48,7 @@ mod server;
 mod snapshot;
 mod state_machine;
 mod stored;
+mod torn;
 mod types;
 
 #[cfg(test)]
@@ -56,6 +58,8 @@ pub use config::Config;
 pub use error::{OpenError, ProposeError};
 pub use founding::found;
 pub use group::Group;
+pub use log_tail::find_votes;
 pub use machine::{StateMachine, View};
 pub use mark::Mark;
 pub use propose::{MAX_COMMAND, Receipts};
+pub use torn::{has_blank_sector, written};

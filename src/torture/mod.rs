@@ -1,8 +1,17 @@
 //! `bazaar torture`: a cluster under load suffers a seeded schedule of faults, and is then held to
 //! every promise by checkers that read what its clients were told and what its replicas recorded.
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the schedule of faults is to use it")
+)]
+pub(crate) mod clock;
 mod config;
-mod disk;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the schedule of faults is to use it")
+)]
+pub(crate) mod disk;
 mod fault;
 #[cfg_attr(
     not(test),
