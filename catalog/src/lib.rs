@@ -20,6 +20,8 @@ mod config;
 mod error;
 pub mod export;
 mod holders;
+#[cfg(feature = "simulation")]
+mod inspect;
 mod leases;
 mod machine;
 mod order_log;
@@ -39,3 +41,5 @@ pub use cli::{Action, Cli, RebuildFlags};
 pub use config::Config;
 pub use error::{ShopError, SnapshotError};
 pub use export::Export;
+#[cfg(feature = "simulation")]
+pub use inspect::{Inspector, Stocked};

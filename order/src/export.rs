@@ -9,7 +9,7 @@ use std::time::Duration;
 use bazaar_daemon::{DataDir, DataDirError};
 use bazaar_history::{End, OrdersLine, Origin, Writer};
 use bazaar_rpc::connect::{
-    ConnectError, Directory, ResolveError, call, client_config, client_transport,
+    ConnectError, Directory, ResolveError, call, client_config, client_transport, spawned,
 };
 use bazaar_rpc::net::{ClusterName, Protocol};
 use bazaar_rpc::orders::{MAX_PAGE, OrderError, OrdersClient};
@@ -243,8 +243,8 @@ async fn connect(options: &Export) -> Result<(ServiceName, OrdersClient), Export
     for replica in replicas {
         match directory.connect(replica, Protocol::Orders).await {
             Ok(stream) => {
-                let client = OrdersClient::new(client_config(), client_transport(stream)).spawn();
-                return Ok((replica, client));
+                let stub = OrdersClient::new(client_config(), client_transport(stream));
+                return Ok((replica, spawned(stub)));
             }
             Err(error) => failure = error.into(),
         }

@@ -36,6 +36,10 @@ mod group;
 mod identity;
 mod leadership;
 mod log_files;
+#[cfg(not(feature = "simulation"))]
+mod log_store;
+#[cfg(feature = "simulation")]
+#[path = "simulated_log.rs"]
 mod log_store;
 mod log_tail;
 mod machine;
@@ -44,6 +48,7 @@ mod network;
 mod peer;
 mod persistence;
 mod propose;
+mod runtime;
 mod server;
 mod snapshot;
 mod state_machine;

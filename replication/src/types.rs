@@ -16,6 +16,7 @@ openraft::declare_raft_types!(
         R = Answer,
         NodeId = u64,
         Node = Node,
+        AsyncRuntime = crate::runtime::Runtime,
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
 );
 
@@ -23,6 +24,7 @@ pub(crate) type Raft = openraft::Raft<Types, Adapter>;
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) type Entry = openraft::type_config::alias::EntryOf<Types>;
+#[cfg(not(feature = "simulation"))]
 pub(crate) type Payload = openraft::type_config::alias::PayloadOf<Types>;
 pub(crate) type Membership = openraft::type_config::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;

@@ -15,9 +15,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+pub use bazaar_machine::net::{TcpListener, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-pub use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::ServiceName;
@@ -195,13 +194,7 @@ pub async fn dial(address: SocketAddr, greeting: &Greeting) -> Result<TcpStream,
 /// Has a connection send what it is given at once, and end when the other end cannot be reached.
 fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(IDLE)
-            .with_interval(UNACKNOWLEDGED),
-    )
+    bazaar_machine::net::limit_silence(stream, UNACKNOWLEDGED, IDLE)
 }
 
 /// Reads a caller's greeting from a connection just accepted, and answers it: with `ok` where
