@@ -11,6 +11,7 @@
 //! such a time is on this machine anyway.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -173,6 +174,21 @@ struct Report {
 }
 
 impl Report {
+    fn to_text(&self) -> String {
+        let Self {
+            connections,
+            accepted,
+            failed,
+            stale,
+            ..
+        } = self;
+        format!(
+            "{}\n{connections} connections; {accepted} trades accepted, {failed} requests failed, \
+             {stale} answers from the past",
+            self.table()
+        )
+    }
+
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
@@ -208,21 +224,12 @@ fn main() -> anyhow::Result<ExitCode> {
         .build()?;
     // On this very thread, with which the cluster ends.
     let report = runtime.block_on(measure(&arguments))?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+    let text = if arguments.json {
+        serde_json::to_string_pretty(&report)?
     } else {
-        println!("{}", report.table());
-        let Report {
-            connections,
-            accepted,
-            failed,
-            stale,
-            ..
-        } = report;
-        println!(
-            "{connections} connections; {accepted} trades accepted, {failed} requests failed, {stale} answers from the past"
-        );
-    }
+        report.to_text()
+    };
+    writeln!(io::stdout().lock(), "{text}")?;
     Ok(if report.failed + report.stale == 0 {
         ExitCode::SUCCESS
     } else {

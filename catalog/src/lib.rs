@@ -12,6 +12,9 @@
 //! A trade is decided where it is applied ([`state`](self)), in log order. Its items are *unsettled*
 //! from before anybody can see them changed until every live cache lease has acknowledged that;
 //! nothing that shows them is answered before.
+//!
+//! The caches that may hold a lease are on record in the state (`registrar.rs`), so that a new leader
+//! knows whose leases of earlier reigns it has to wait for (`holders.rs`).
 
 mod app;
 mod cli;

@@ -141,14 +141,14 @@ impl Ruler {
         }
     }
 
-    /// The current reign. Where this replica is elected and its reign is about to begin, waits for
-    /// that: callers learn of an election before the reign's first command is on disk, and would
-    /// only ask again.
+    /// The current reign; where this replica is elected and its reign is about to begin, once it
+    /// has: callers learn of an election before the reign's first command is on disk, and would only
+    /// have to ask again.
     ///
     /// # Errors
-    /// When another replica leads, or this one is not ready to.
-    pub(crate) async fn reign(&self) -> Result<Arc<Reign>, CatalogError> {
-        let outcome = self.reign_now();
+    /// As [`Ruler::reign`].
+    pub(crate) async fn await_reign(&self) -> Result<Arc<Reign>, CatalogError> {
+        let outcome = self.reign();
         let Err(CatalogError::Starting) = outcome else {
             return outcome;
         };
@@ -161,10 +161,14 @@ impl Ruler {
         };
         // Whatever came of it is found out below.
         timeout(START_PATIENCE, begun_or_lost).await.ok();
-        self.reign_now()
+        self.reign()
     }
 
-    fn reign_now(&self) -> Result<Arc<Reign>, CatalogError> {
+    /// The current reign, at once: calls that must not overtake each other may not wait here.
+    ///
+    /// # Errors
+    /// When another replica leads, or this one is not ready to.
+    pub(crate) fn reign(&self) -> Result<Arc<Reign>, CatalogError> {
         if let Some(reign) = self.current.borrow().as_ref() {
             return Ok(reign.clone());
         }
@@ -177,7 +181,7 @@ impl Ruler {
     /// The term in which this replica leads, confirmed after the call began and with everything
     /// applied that was committed before.
     pub(crate) async fn confirm(&self) -> Result<Term, CatalogError> {
-        let reign = self.reign().await?;
+        let reign = self.await_reign().await?;
         let term = self.group.barrier().await.map_err(not_proposed)?;
         if term == reign.term {
             Ok(term)

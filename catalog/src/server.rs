@@ -54,8 +54,8 @@ impl Catalog for Server {
         term: Term,
         recorded: TradeSequence,
     ) -> Result<Fence, CatalogError> {
-        let fence = Command::Fence { term, recorded };
-        match self.ruler.reign().await?.submit(&fence).await? {
+        let reign = self.ruler.await_reign().await?;
+        match reign.submit(&Command::Fence { term, recorded }).await? {
             Answer::Fenced(outcome) => outcome,
             other => unreachable!("a fence is answered as one, not {other:?}"),
         }
@@ -66,13 +66,7 @@ impl Catalog for Server {
             let problem = format!("a batch has at most {MAX_BATCH} trades");
             return Err(CatalogError::Invalid(problem));
         }
-        match self
-            .ruler
-            .reign()
-            .await?
-            .submit(&Command::Decide(batch))
-            .await?
-        {
+        match self.ruler.reign()?.submit(&Command::Decide(batch)).await? {
             Answer::Decided(outcome) => outcome,
             other => unreachable!("a batch is answered as one, not {other:?}"),
         }
@@ -109,7 +103,7 @@ impl Catalog for Server {
             held,
         } = request;
         let settlement = &self.replica.settlement;
-        let reign = self.ruler.reign().await?;
+        let reign = self.ruler.await_reign().await?;
         if term != reign.term {
             // Whoever asks has not heard of this reign yet, or this replica not of the next one.
             return Err(CatalogError::Starting);
