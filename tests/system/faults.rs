@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, eventually, run};
 
 /// How long the load may take to come as far as a test wants it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Drives load through `cluster` while `fault` does what it does, then checks everything.
 pub(crate) async fn survives(
@@ -76,10 +76,15 @@ pub(crate) async fn survives_with(
 
 /// Waits until 200 more trades are acknowledged.
 pub(crate) async fn more_trades(handle: &Handle) {
+    trades(200, handle, PATIENCE).await;
+}
+
+/// Waits until so many more trades are acknowledged.
+pub(crate) async fn trades(count: u64, handle: &Handle, patience: Duration) {
     let trades = |progress: &Progress| progress.totals.answered(Kind::Trade);
-    let enough = trades(&handle.progress()) + 200;
+    let enough = trades(&handle.progress()) + count;
     handle
-        .until(|progress| trades(progress) >= enough, PATIENCE)
+        .until(|progress| trades(progress) >= enough, patience)
         .await
         .unwrap();
 }

@@ -2,11 +2,22 @@
 //! may be killed and any one disk of a replicated group be lost. The service goes on, and nothing is
 //! lost, doubled, oversold or stale.
 
+use std::time::Duration;
+
 use bazaar_client::Handle;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, eventually};
-use crate::faults::{more_trades, survives, survives_with};
+use crate::faults::{survives, survives_with, trades};
+
+/// How long so many processes may take to come as far as a test wants them, on a machine that is
+/// busy with other things.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits until some more trades are acknowledged.
+async fn more_trades(handle: &Handle) {
+    trades(40, handle, PATIENCE).await;
+}
 
 /// A cluster without a single point of failure.
 fn replicated() -> Cluster {

@@ -287,6 +287,7 @@ async fn a_cache_that_cannot_be_reached_gets_no_lease() {
             "{outcome:?}"
         );
     }
+    catalog.fence(1).await;
     catalog
         .client
         .lookup(within(PATIENCE), key("FishCo"))
