@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,44 @@ impl Fault {
             | Self::TruncateCatalog => Lane::Disk,
             Self::ClockJump => Lane::Clock,
             Self::Resets | Self::RetryStorm | Self::HotItem => Lane::Client,
+        }
+    }
+
+    /// Whether a replica loses what it has acknowledged, and may not know.
+    pub(crate) fn forgets(self) -> bool {
+        matches!(
+            self,
+            Self::FsyncLies
+                | Self::TornTail
+                | Self::TruncateLog
+                | Self::TruncateVote
+                | Self::TruncateSnapshot
+                | Self::TruncateCatalog
+        )
+    }
+
+    /// How long it lasts where that is drawn: at least and at most.
+    pub(crate) fn lengths(self) -> (Duration, Duration) {
+        let (least, greatest) = match self {
+            Self::Pause => (500, 30_000),
+            Self::Flapping | Self::Rolling => (4_000, 20_000),
+            Self::Slow | Self::Lossy => (2_000, 20_000),
+            Self::Resets | Self::RetryStorm | Self::HotItem => (2_000, 15_000),
+            _ => (500, 12_000),
+        };
+        (
+            Duration::from_millis(least),
+            Duration::from_millis(greatest),
+        )
+    }
+}
+
+impl Lane {
+    /// Whether its faults keep replicas from agreeing, for as long as they last.
+    pub(crate) fn disturbs(self) -> bool {
+        match self {
+            Self::Process | Self::Network | Self::Clock => true,
+            Self::Disk | Self::Client => false,
         }
     }
 }

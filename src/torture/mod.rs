@@ -5,6 +5,7 @@ mod config;
 mod disk;
 mod fault;
 mod network;
+mod schedule;
 
 use std::process::ExitCode;
 
