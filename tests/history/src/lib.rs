@@ -13,18 +13,27 @@
 //!
 //! [`Writer`] writes them and [`Source`] reads them, both line by line.
 
+pub mod check;
 pub mod clock;
 mod error;
+mod evidence;
 mod header;
+mod operation;
 mod reader;
 mod record;
+mod requests;
+pub mod suite;
+mod verdict;
 mod writer;
 
 pub use error::{Error, Problem};
+pub use evidence::{Evidence, Fault, Faults, OrderLog, StockReport};
 pub use header::{Kind, Origin};
+pub use operation::{Operation, Operations, Outcome, Place};
 pub use reader::{Records, Source};
 pub use record::{
     Answer, Call, ClientEvent, End, Event, FaultChange, FaultEvent, Observation, OrderRecord,
     OrdersLine, Reason, Record, StockLine, StockRecord, TradeRecord,
 };
+pub use verdict::{Finding, Findings, MAX_FINDINGS, Verdict};
 pub use writer::Writer;

@@ -3,6 +3,8 @@
 //! All are JSON objects that refuse unknown fields, so that a slip of whoever writes them by another
 //! way than this crate is found where it is made.
 
+use std::fmt;
+
 use bazaar_rpc::{
     ItemName, ItemNumber, Order, OrderNumber, Quantity, RequestId, ServiceName, Side, Term, Trade,
     TradeSequence, Version,
@@ -306,4 +308,22 @@ pub struct Observation {
     pub applied: Option<u64>,
     /// A digest of its state at that index, where one was taken.
     pub digest: Option<String>,
+}
+
+impl fmt::Display for TradeRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (side, quantity) = (self.side.as_str(), self.quantity);
+        let (sequence, item, version) = (self.sequence, &self.item, self.version);
+        write!(
+            f,
+            "trade {sequence}: {side} {quantity} of {item}, version {version}"
+        )?;
+        write!(f, ", request {}", self.request)
+    }
+}
+
+impl fmt::Display for OrderRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "order {}, {}", self.number, self.trade)
+    }
 }
