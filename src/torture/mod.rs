@@ -4,6 +4,10 @@
 mod config;
 mod disk;
 mod fault;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "nothing injects its faults yet")
+)]
 mod network;
 mod schedule;
 
