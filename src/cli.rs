@@ -43,6 +43,8 @@ enum Command {
     /// Load a throw-away cluster, inject faults into it by a seeded schedule, and check that no
     /// promise was broken.
     Torture(torture::Config),
+    /// Mount a disk that fails, lies or loses power on command, for any one process.
+    Disk(torture::disk::console::Config),
     /// Show the processes of a cluster.
     Status(status::Config),
     /// Kill a process; it stays down until it is started.
@@ -115,6 +117,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
         Command::Demo(config) => block_on(demo::run(config)),
         Command::Torture(config) => block_on(torture::run(config)),
+        Command::Disk(config) => {
+            log_warnings();
+            torture::disk::console::run(&config)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Status(config) => block_on(succeed(status::run(config))),
         Command::Kill(target) => block_on(succeed(command_process(Verb::Kill, target))),
         Command::Pause(target) => block_on(succeed(command_process(Verb::Pause, target))),

@@ -1,8 +1,9 @@
 //! `bazaar torture`: a cluster under load suffers a seeded schedule of faults, and is then held to
 //! every promise by checkers that read what its clients were told and what its replicas recorded.
 
+pub(crate) mod clock;
 mod config;
-mod disk;
+pub(crate) mod disk;
 mod fault;
 #[cfg_attr(
     not(test),

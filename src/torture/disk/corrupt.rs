@@ -1,0 +1,1 @@
+//! Damage to a stopped process's files.
