@@ -213,20 +213,19 @@ impl Arena {
     /// Waits until every process runs and every replica follows its leader; returns how long that
     /// took, or none where it was not so within `limit`.
     pub(crate) async fn whole(&self, limit: Duration) -> anyhow::Result<Option<Duration>> {
-        self.until(limit, |status| status.processes.iter().all(is_well)).await
+        self.until(limit, |status| status.processes.iter().all(is_well))
+            .await
     }
 
-    /// As [`Arena::whole`], of all replicas of `kind` but `without`.
-    pub(crate) async fn whole_without(
+    /// As [`Arena::whole`], of one process.
+    pub(crate) async fn is_well_within(
         &self,
-        without: ServiceName,
+        name: ServiceName,
         limit: Duration,
     ) -> anyhow::Result<Option<Duration>> {
         self.until(limit, |status| {
-            let group = status.processes.iter().filter(|it| it.name.kind == without.kind);
-            let others: Vec<_> = group.filter(|it| it.name != without).collect();
-            let progress: Vec<_> = others.iter().map(|it| it.last_applied).collect();
-            others.iter().all(|it| is_well(it)) && are_equal(&progress)
+            let mut processes = status.processes.iter();
+            processes.any(|process| process.name == name && is_well(process))
         })
         .await
     }
@@ -265,25 +264,25 @@ impl Arena {
         self.cluster.stop().await
     }
 
-    async fn holds(
-        &self,
-        name: ServiceName,
-    ) -> anyhow::Result<tokio::sync::MutexGuard<'_, Holds>> {
+    async fn holds(&self, name: ServiceName) -> anyhow::Result<tokio::sync::MutexGuard<'_, Holds>> {
         let holds = self.holds.get(&name);
-        Ok(holds.with_context(|| format!("there is no {name}"))?.lock().await)
+        Ok(holds
+            .with_context(|| format!("there is no {name}"))?
+            .lock()
+            .await)
     }
 }
 
 fn is_well(process: &ProcessStatus) -> bool {
     let follows = match process.name.kind {
-        ServiceKind::Catalog | ServiceKind::Order => {
-            process.lag.is_some_and(|lag| lag <= FOLLOWS)
-        }
+        ServiceKind::Catalog | ServiceKind::Order => process.lag.is_some_and(|lag| lag <= FOLLOWS),
         ServiceKind::Nameserver | ServiceKind::Frontend | ServiceKind::Supervisor => true,
     };
     process.state == State::Running && follows
 }
 
 fn are_equal(progress: &[Option<u64>]) -> bool {
-    progress.iter().all(|applied| applied.is_some() && *applied == progress[0])
+    progress
+        .iter()
+        .all(|applied| applied.is_some() && *applied == progress[0])
 }

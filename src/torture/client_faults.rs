@@ -11,13 +11,17 @@ pub(crate) async fn inject(strike: &mut Strike) -> anyhow::Result<()> {
     let world = std::sync::Arc::clone(&strike.world);
     match strike.planned.fault {
         Fault::Resets => {
-            strike.begin(format_args!("a client resets its connections, for {lasts:?}"))?;
+            strike.begin(format_args!(
+                "a client resets its connections, for {lasts:?}"
+            ))?;
             let count = clients::resets(&world.clients, seed, strike.deadline()).await?;
             strike.note(format_args!("reset {count} connections"));
             met(count)
         }
         Fault::RetryStorm => {
-            strike.begin(format_args!("the same requests through all frontends, for {lasts:?}"))?;
+            strike.begin(format_args!(
+                "the same requests through all frontends, for {lasts:?}"
+            ))?;
             let count = clients::storm(&world.clients, seed, strike.deadline()).await?;
             strike.note(format_args!("{count} requests, several times each"));
             met(count)

@@ -137,11 +137,22 @@ impl Fault {
         }
     }
 
-    /// Whether a replica loses what it has acknowledged, and may not know.
+    /// What it is, in a sentence.
+    pub(crate) fn story(self) -> String {
+        let value = self.to_possible_value().expect("no fault is hidden");
+        value
+            .get_help()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+
+    /// Whether a replica loses what it has acknowledged, and may not know. (After a failed fsync the
+    /// kernel shows what is not on the disk: a replica that starts then takes it for durable.)
     pub(crate) fn forgets(self) -> bool {
         matches!(
             self,
-            Self::FsyncLies
+            Self::FsyncFails
+                | Self::FsyncLies
                 | Self::TornTail
                 | Self::TruncateLog
                 | Self::TruncateVote
@@ -180,6 +191,19 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.to_possible_value();
         f.write_str(name.expect("no fault is hidden").get_name())
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Lane(lane) => {
+                let name = lane.to_possible_value();
+                f.write_str(name.expect("no lane is hidden").get_name())
+            }
+            Self::One(fault) => fault.fmt(f),
+        }
     }
 }
 

@@ -19,28 +19,46 @@ pub(crate) async fn inject(strike: &mut Strike) -> anyhow::Result<()> {
     let group = strike.some_group();
     let members = strike.arena().members(group);
     let leader = strike.arena().leader(group).await?;
-    let followers: Vec<_> = members.iter().copied().filter(|name| *name != leader).collect();
+    let followers: Vec<_> = members
+        .iter()
+        .copied()
+        .filter(|name| *name != leader)
+        .collect();
     let faults = match strike.planned.fault {
         Fault::LeaderInMinority => {
-            ensure!(members.len() > 2, "a group of {} has no minority", members.len());
+            ensure!(
+                members.len() > 2,
+                "a group of {} has no minority",
+                members.len()
+            );
             // Half the time it is out of reach for everybody, half the time for its group only: then
             // frontends may still ask it.
             if strike.random.random() {
-                vec![Cut::Isolate { host: leader.into() }]
+                vec![Cut::Isolate {
+                    host: leader.into(),
+                }]
             } else {
                 vec![split(&[leader], &followers)]
             }
         }
         Fault::LeaderInMajority => {
             let follower = strike.some(&followers)?;
-            let rest: Vec<_> = members.iter().copied().filter(|name| *name != follower).collect();
+            let rest: Vec<_> = members
+                .iter()
+                .copied()
+                .filter(|name| *name != follower)
+                .collect();
             vec![split(&[follower], &rest)]
         }
         Fault::OneWay => {
             let silent = strike.random.random::<bool>();
             let cut = |follower: &ServiceName| {
                 let (leader, follower) = (Host::from(leader), Host::from(*follower));
-                let (from, to) = if silent { (leader, follower) } else { (follower, leader) };
+                let (from, to) = if silent {
+                    (leader, follower)
+                } else {
+                    (follower, leader)
+                };
                 Cut::CutOneWay { from, to }
             };
             followers.iter().map(cut).collect()
@@ -108,7 +126,11 @@ fn split(one: &[ServiceName], other: &[ServiceName]) -> Cut {
 }
 
 fn begin(strike: &Strike, faults: &[Cut]) -> anyhow::Result<()> {
-    let network = strike.world.equipment.network().context("there is no network")?;
+    let network = strike
+        .world
+        .equipment
+        .network()
+        .context("there is no network")?;
     for fault in faults {
         network.inject(fault.clone())?;
     }
@@ -117,7 +139,11 @@ fn begin(strike: &Strike, faults: &[Cut]) -> anyhow::Result<()> {
 
 /// Ends them; returns how many packets they met.
 fn end(strike: &Strike, faults: &[Cut]) -> anyhow::Result<u64> {
-    let network = strike.world.equipment.network().context("there is no network")?;
+    let network = strike
+        .world
+        .equipment
+        .network()
+        .context("there is no network")?;
     let mut touched = 0;
     for fault in faults {
         touched += network.heal(fault)?.unwrap_or_default();

@@ -13,7 +13,8 @@ const WHOLE_LIMIT: Duration = Duration::from_secs(30);
 /// Kill -9 of any one process.
 pub(crate) async fn kill(strike: &mut Strike) -> anyhow::Result<()> {
     let victim = strike.some_process().await?;
-    strike.begin(format_args!("kill -9 of {victim}, down for {:?}", strike.planned.lasts))?;
+    let lasts = strike.planned.lasts;
+    strike.begin(format_args!("kill -9 of {victim}, down for {lasts:?}"))?;
     let killed = strike.arena().down(victim).await;
     if killed.is_ok() {
         strike.lasts().await;
@@ -31,7 +32,9 @@ pub(crate) async fn kill_leaders(strike: &mut Strike) -> anyhow::Result<()> {
     ];
     let [catalog, order] = victims;
     let lasts = strike.planned.lasts;
-    strike.begin(format_args!("kill -9 of {catalog} and {order}, the leaders, down for {lasts:?}"))?;
+    strike.begin(format_args!(
+        "kill -9 of {catalog} and {order}, the leaders, down for {lasts:?}"
+    ))?;
     let killed = join_all(victims.map(|victim| strike.arena().down(victim))).await;
     strike.lasts().await;
     try_join_all(victims.map(|victim| strike.arena().up(victim))).await?;
@@ -41,7 +44,8 @@ pub(crate) async fn kill_leaders(strike: &mut Strike) -> anyhow::Result<()> {
 /// SIGSTOP of any one process.
 pub(crate) async fn pause(strike: &mut Strike) -> anyhow::Result<()> {
     let victim = strike.some_process().await?;
-    strike.begin(format_args!("SIGSTOP of {victim} for {:?}", strike.planned.lasts))?;
+    let lasts = strike.planned.lasts;
+    strike.begin(format_args!("SIGSTOP of {victim} for {lasts:?}"))?;
     strike.arena().pause(victim).await?;
     strike.lasts().await;
     strike.arena().resume(victim).await

@@ -16,6 +16,7 @@ use crate::torture::equipment::Equipment;
 use crate::torture::fault::Fault;
 use crate::torture::journal::{Journal, Outcome};
 use crate::torture::schedule::Planned;
+use crate::torture::watcher::Forgetful;
 use crate::torture::{client_faults, disk_faults, network_faults, process_faults};
 
 /// What faults are injected into, and by what means.
@@ -24,6 +25,7 @@ pub(crate) struct World {
     pub(crate) clients: Clients,
     pub(crate) equipment: Equipment,
     pub(crate) journal: Journal,
+    pub(crate) forgetful: Forgetful,
     /// Where the torture keeps what it writes.
     pub(crate) dir: std::path::PathBuf,
 }
@@ -123,7 +125,8 @@ impl Strike {
 
     /// When it is to be over.
     pub(crate) fn deadline(&self) -> Instant {
-        self.begun.map_or_else(Instant::now, |(_, deadline)| deadline)
+        self.begun
+            .map_or_else(Instant::now, |(_, deadline)| deadline)
     }
 
     /// Waits until it is to be over.

@@ -58,7 +58,9 @@ pub(super) fn body(intent: &Intent) -> Bytes {
         quantity: *quantity,
         side: *side,
     };
-    serde_json::to_vec(&order).expect("a new order is JSON").into()
+    serde_json::to_vec(&order)
+        .expect("a new order is JSON")
+        .into()
 }
 
 /// The call that `intent` is, for its history.

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use bazaar_client::{Config, Load, Probability, Rate};
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
-use rand::SeedableRng as _;
 
 use super::Clients;
 
@@ -41,6 +41,10 @@ pub(crate) async fn hot_item(
     let ended = load.ended().await?;
     let report = ended.judge().await?;
     let failures = report.failures();
-    anyhow::ensure!(failures.is_empty(), "the clients of the hot item: {}", failures.join("; "));
+    anyhow::ensure!(
+        failures.is_empty(),
+        "the clients of the hot item: {}",
+        failures.join("; ")
+    );
     Ok((item.to_string(), report.judgement.acknowledged))
 }

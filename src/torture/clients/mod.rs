@@ -55,7 +55,11 @@ impl Clients {
         let item = self.items.choose(random).expect("there are items");
         Intent {
             item: item.clone(),
-            side: if random.random() { Side::Buy } else { Side::Sell },
+            side: if random.random() {
+                Side::Buy
+            } else {
+                Side::Sell
+            },
             quantity: Quantity::new(random.random_range(1..=MAX_UNITS)).expect("it is in bounds"),
             key: self.recorder.fresh_key(),
         }

@@ -74,12 +74,17 @@ fn points(at: &BaseUrl, intent: &Intent) -> Vec<Point> {
     let (bytes, head) = request(at, intent);
     let mut sent = vec![0, 1];
     // In the midst of each line of the head, and at its end.
-    let mut begin = 0;
+    let mut begin = 0_usize;
     for end in (1..=head).filter(|end| bytes[..*end].ends_with(b"\r\n")) {
         sent.extend([begin.midpoint(end), end - 1, end]);
         begin = end;
     }
-    sent.extend([head + 1, head.midpoint(bytes.len()), bytes.len() - 1, bytes.len()]);
+    sent.extend([
+        head + 1,
+        head.midpoint(bytes.len()),
+        bytes.len() - 1,
+        bytes.len(),
+    ]);
     sent.dedup();
     let sent = sent.into_iter().map(Point::Sent);
     sent.chain([1, 12, MAX_READ].map(Point::Answered)).collect()
