@@ -22,6 +22,8 @@ mod operation;
 mod reader;
 mod record;
 mod requests;
+#[cfg(test)]
+mod samples;
 pub mod suite;
 mod verdict;
 mod writer;
