@@ -23,6 +23,7 @@ mod journal;
 mod network;
 mod network_faults;
 mod page;
+mod plot;
 mod process_faults;
 mod report;
 mod run;
