@@ -7,7 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bazaar_rpc::net::{self, ClusterName, Greeting, Protocol, UNACKNOWLEDGED};
 use nix::sched::{CloneFlags, setns};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use super::*;
 
@@ -273,6 +276,64 @@ fn a_fault_of_somebody_else_is_refused() {
     assert_eq!(refused.to_string(), "catalog/1 is not on this network");
 }
 
+/// The product's own connections find out that they lead nowhere.
+#[test]
+fn a_connection_between_services_ends_when_its_link_is_cut() {
+    let Some(network) = network() else { return };
+    let cluster: ClusterName = "torture".parse().unwrap();
+    let service: ServiceName = "order/1".parse().unwrap();
+    let caller: ServiceName = "order/2".parse().unwrap();
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (tell, told) = oneshot::channel();
+    let address = network.address(service).unwrap();
+    thread::scope(|scope| {
+        let welcome = async {
+            let listener = net::TcpListener::bind((address, 0)).await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let serves = |_| Some(());
+            net::welcome(&mut stream, &cluster, service, serves)
+                .await
+                .unwrap();
+            // Who only sends finds out as well.
+            stream.write_all(b"x").await.unwrap();
+            let ended = timeout(LIMIT * 3, stream.read_u16()).await;
+            ended.expect("it never ends").unwrap_err()
+        };
+        let network = &network;
+        let end = scope.spawn(move || on(network, service.into(), || runtime().block_on(welcome)));
+        let greeting = Greeting {
+            cluster: cluster.clone(),
+            protocol: Protocol::Orders,
+            service,
+        };
+        let call = async {
+            let address = told.await.unwrap();
+            let mut stream = net::dial(address, &greeting).await.unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+            let (a, b) = (service.into(), caller.into());
+            network.inject(Fault::Cut { a, b }).unwrap();
+            let cut = Instant::now();
+            stream.write_all(b"x").await.unwrap();
+            let ended = timeout(LIMIT, stream.read_u8()).await;
+            let ended = ended.expect("it never ends").unwrap_err();
+            assert_eq!(ended.kind(), ErrorKind::TimedOut);
+            cut.elapsed()
+        };
+        let time = on(network, caller.into(), || runtime().block_on(call));
+        assert!(
+            (UNACKNOWLEDGED..UNACKNOWLEDGED * 2).contains(&time),
+            "{time:?}"
+        );
+        // The other end has nothing to send; the idle connection is found out later.
+        network.heal_all().unwrap();
+        eprintln!("the other end: {}", end.join().unwrap());
+    });
+}
+
 /// The traces of a network: its namespaces, and the machine's device.
 fn traces(network: &Network) -> Vec<String> {
     let names = network
@@ -283,7 +344,7 @@ fn traces(network: &Network) -> Vec<String> {
     let [_, high, low, _] = network.address(Host::Machine).unwrap().octets();
     let range = u16::from_be_bytes([high - 18, low]);
     names
-        .chain([format!("/sys/class/net/bazaar{range}")])
+        .chain([format!("/proc/sys/net/ipv4/conf/bazaar{range}")])
         .collect()
 }
 
