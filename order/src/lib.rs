@@ -13,6 +13,7 @@ mod error;
 pub mod export;
 mod format;
 mod in_flight;
+mod journal;
 mod lead;
 mod machine;
 mod recorder;

@@ -35,6 +35,7 @@ mod identity;
 mod leadership;
 mod log_files;
 mod log_store;
+mod log_tail;
 mod machine;
 mod mark;
 mod network;
@@ -45,6 +46,7 @@ mod server;
 mod snapshot;
 mod state_machine;
 mod stored;
+mod torn;
 mod types;
 
 #[cfg(test)]
@@ -53,6 +55,8 @@ mod testing;
 pub use config::Config;
 pub use error::{OpenError, ProposeError};
 pub use group::Group;
+pub use log_tail::find_votes;
 pub use machine::{StateMachine, View};
 pub use mark::Mark;
 pub use propose::{MAX_COMMAND, Receipts};
+pub use torn::{has_blank_sector, written};

@@ -24,9 +24,9 @@ use raft_log::api::raft_log_writer::RaftLogWriter;
 use tokio::sync::oneshot;
 
 use crate::error::OpenError;
-use crate::log_files;
 use crate::stored::Stored;
 use crate::types::{Entry, LogId, Payload, Types, Vote};
+use crate::{log_files, log_tail};
 
 /// How long the log waits for more to write before it syncs. Long enough to catch what is being
 /// handed over, short against the sync itself.
@@ -51,7 +51,7 @@ const PAGE_ENTRIES: u64 = 1024;
 
 /// What raft-log is instantiated with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct LogTypes;
+pub(crate) struct LogTypes;
 
 impl raft_log::Types for LogTypes {
     type LogId = Stored<LogId>;
@@ -80,7 +80,7 @@ fn size(payload: &Payload) -> u64 {
 }
 
 /// Who is told that a write is on disk.
-enum Flushed {
+pub(crate) enum Flushed {
     Openraft(IOFlushed<Types>),
     Caller(oneshot::Sender<io::Result<()>>),
 }
@@ -111,6 +111,7 @@ impl LogStore {
         };
         fs::create_dir_all(dir).map_err(io)?;
         let before = log_files::sizes(dir).map_err(io)?;
+        log_tail::mend(dir).map_err(io)?;
         let mut config = raft_log::Config::new(dir.display());
         config.wal.flush_batch_wait = Some(FLUSH_WAIT);
         config.wal.chunk_max_size = Some(FILE_BYTES);

@@ -225,11 +225,11 @@ impl Drop for Disk {
         let Some(session) = self.session.take() else {
             return;
         };
+        drop(session);
         // What still uses it keeps it busy: it then vanishes for all others, and ends with the last.
-        if mounts::detach(&self.mount_point).is_ok() {
-            drop(session);
-        } else {
-            tracing::warn!(mount_point = %self.mount_point.display(), "cannot unmount");
+        if let Err(error) = mounts::remove(&self.mount_point) {
+            let mount_point = self.mount_point.display();
+            tracing::warn!(%mount_point, %error, "cannot unmount");
         }
     }
 }

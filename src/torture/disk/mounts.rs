@@ -30,7 +30,7 @@ pub(crate) fn hint(error: &io::Error) -> &'static str {
 ///
 /// # Errors
 /// When there is none, or the kernel refuses.
-pub(crate) fn detach(mount_point: &Path) -> io::Result<()> {
+fn detach(mount_point: &Path) -> io::Result<()> {
     match umount2(mount_point, MntFlags::MNT_DETACH) {
         Ok(()) => Ok(()),
         // A user's own mount is the helper's to remove.
@@ -53,6 +53,17 @@ pub(crate) fn detach(mount_point: &Path) -> io::Result<()> {
 /// # Errors
 /// When the table of mounts cannot be read, or a mount not be removed.
 pub(crate) fn remove_stale(path: &Path) -> io::Result<()> {
+    for mount_point in remove(path)? {
+        tracing::warn!(mount_point = %mount_point.display(), "removed a mount that was left behind");
+    }
+    Ok(())
+}
+
+/// Removes the mounts of this program at and below `path`. Returns them.
+///
+/// # Errors
+/// When the table of mounts cannot be read, or a mount not be removed.
+pub(crate) fn remove(path: &Path) -> io::Result<Vec<PathBuf>> {
     let path = absolute(path)?;
     let mut stale: Vec<PathBuf> = ours()?
         .into_iter()
@@ -60,11 +71,10 @@ pub(crate) fn remove_stale(path: &Path) -> io::Result<()> {
         .collect();
     // What is mounted last lies on top.
     stale.reverse();
-    for mount_point in stale {
-        detach(&mount_point)?;
-        tracing::warn!(mount_point = %mount_point.display(), "removed a mount that was left behind");
+    for mount_point in &stale {
+        detach(mount_point)?;
     }
-    Ok(())
+    Ok(stale)
 }
 
 /// Where this program has mounted something, oldest first.
