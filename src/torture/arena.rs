@@ -118,6 +118,11 @@ impl Arena {
         placed.unwrap_or_else(|| Layout::new(self.cluster.dir()).process(name))
     }
 
+    /// The log of a process.
+    pub(crate) fn log(&self, name: ServiceName) -> PathBuf {
+        Layout::new(self.cluster.dir()).log(name)
+    }
+
     /// The processes of `kind`.
     pub(crate) fn members(&self, kind: ServiceKind) -> Vec<ServiceName> {
         let of_kind = self.holds.keys().filter(|name| name.kind == kind);

@@ -1,4 +1,4 @@
-//! Disks that are full, fail, lie or lose power, and files that are damaged.
+//! Disks that are full, fail, lie or lose power.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ async fn forget(strike: &Strike, victim: ServiceName) -> anyhow::Result<()> {
 
 /// Waits until every other replica of `victim`'s group, which is down, has applied all that any of
 /// them has in its log: what the group has acknowledged is then with every one of them.
-async fn others_know_all(strike: &Strike, victim: ServiceName) -> anyhow::Result<()> {
+pub(crate) async fn others_know_all(strike: &Strike, victim: ServiceName) -> anyhow::Result<()> {
     let arena = strike.arena();
     let begun = Instant::now();
     let mut goal = None;
@@ -117,7 +117,7 @@ async fn others_know_all(strike: &Strike, victim: ServiceName) -> anyhow::Result
 }
 
 /// Waits until a replica follows its leader, and says so.
-async fn follows_again(strike: &Strike, victim: ServiceName) -> anyhow::Result<()> {
+pub(crate) async fn follows_again(strike: &Strike, victim: ServiceName) -> anyhow::Result<()> {
     match strike.arena().is_well_within(victim, RETURN_LIMIT).await? {
         Some(took) => {
             strike.world.forgetful.remove(victim);
@@ -178,11 +178,6 @@ fn cut_all(strike: &Strike, victims: &[ServiceName]) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A replica's files are damaged while it is down.
-pub(crate) async fn damage(_strike: &mut Strike) -> anyhow::Result<()> {
-    bail!("no files are damaged yet")
 }
 
 fn disk(strike: &Strike, name: ServiceName) -> anyhow::Result<&Disk> {

@@ -1,4 +1,4 @@
-//! What this machine permits to be done: networks and disks of the torture's own. They are set up
+//! What this machine permits to be done: networks, disks and clocks of the torture's own. They are set up
 //! before the cluster starts, and only where a fault needs them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use bazaar_rpc::{ServiceKind, ServiceName};
 
 use crate::placement::{Placement, Placements};
+use crate::torture::clock::Clock;
 use crate::torture::disk::{Disk, Names};
 use crate::torture::fault::{Fault, Lane};
 use crate::torture::network::Network;
@@ -16,6 +17,7 @@ use crate::torture::network::Network;
 pub(crate) struct Equipment {
     network: Means<Network>,
     disks: Means<BTreeMap<ServiceName, Disk>>,
+    clocks: Means<BTreeMap<ServiceName, Clock>>,
 }
 
 /// Something to inject faults with; the reason where there is none.
@@ -43,7 +45,16 @@ impl Equipment {
         } else {
             Err(NOT_ASKED.into())
         };
-        Self { network, disks }
+        let clocks = if faults.contains(&Fault::ClockJump) {
+            wind_up(names, dir).map_err(in_one_line)
+        } else {
+            Err(NOT_ASKED.into())
+        };
+        Self {
+            network,
+            disks,
+            clocks,
+        }
     }
 
     /// Whether a fault can be injected with it; else why not.
@@ -56,7 +67,11 @@ impl Equipment {
             Err(why) if needs_disk(fault) => Err(format!("no disks: {why}")),
             _ => Ok(()),
         };
-        network.and(disk)
+        let clock = match &self.clocks {
+            Err(why) if fault == Fault::ClockJump => Err(format!("no clocks: {why}")),
+            _ => Ok(()),
+        };
+        network.and(disk).and(clock)
     }
 
     /// How processes run with it.
@@ -69,6 +84,11 @@ impl Equipment {
             }
             if let Some(disk) = self.disk(*name) {
                 placement.data_dir = Some(disk.mount_point().into());
+            }
+            if let Some(clock) = self.clock(*name) {
+                let environment = clock.environment();
+                let owned = environment.map(|(variable, value)| (variable.to_owned(), value));
+                placement.environment.extend(owned);
             }
             Ok((*name, placement))
         };
@@ -84,6 +104,23 @@ impl Equipment {
     pub(crate) fn disk(&self, name: ServiceName) -> Option<&Disk> {
         self.disks.as_ref().ok()?.get(&name)
     }
+
+    /// The clock of a process, where it has one of its own.
+    pub(crate) fn clock(&self, name: ServiceName) -> Option<&Clock> {
+        self.clocks.as_ref().ok()?.get(&name)
+    }
+}
+
+/// A clock for every process.
+fn wind_up(names: &[ServiceName], dir: &Path) -> anyhow::Result<BTreeMap<ServiceName, Clock>> {
+    let controls = dir.join("clocks");
+    std::fs::create_dir_all(&controls)?;
+    Clock::probe(&controls)?;
+    let clock = |name: &ServiceName| {
+        let control = controls.join(format!("{}-{}", name.kind, name.id));
+        Ok((*name, Clock::new(&control)?))
+    };
+    names.iter().map(clock).collect()
 }
 
 /// Whether a fault is one of a disk, and not of the files on it.

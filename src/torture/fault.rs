@@ -54,7 +54,7 @@ pub(crate) enum Fault {
     FlipLog,
     /// A bit of a replica's vote flips.
     FlipVote,
-    /// A bit of a replica's snapshot flips.
+    /// A bit of an order replica's store flips: that is its snapshot.
     FlipSnapshot,
     /// A bit of `catalog.json` flips.
     FlipCatalog,
@@ -62,7 +62,7 @@ pub(crate) enum Fault {
     TruncateLog,
     /// A replica's vote is cut short.
     TruncateVote,
-    /// A replica's snapshot is cut short.
+    /// A file of an order replica's store is cut short.
     TruncateSnapshot,
     /// `catalog.json` is cut short.
     TruncateCatalog,
@@ -146,19 +146,16 @@ impl Fault {
             .unwrap_or_default()
     }
 
-    /// Whether a replica loses what it has acknowledged, and may not know. (After a failed fsync the
-    /// kernel shows what is not on the disk: a replica that starts then takes it for durable.)
+    /// Whether a replica may lose what it has acknowledged. Damaged files are among these: what is
+    /// cut off the end of a log looks as if it had never been written. So is a failed fsync: the
+    /// kernel goes on showing what is not on the disk, and a replica that starts then takes it for
+    /// durable.
     pub(crate) fn forgets(self) -> bool {
-        matches!(
-            self,
-            Self::FsyncFails
-                | Self::FsyncLies
-                | Self::TornTail
-                | Self::TruncateLog
-                | Self::TruncateVote
-                | Self::TruncateSnapshot
-                | Self::TruncateCatalog
-        )
+        self.lane() == Lane::Disk
+            && !matches!(
+                self,
+                Self::DiskFull | Self::PowerCutOne | Self::PowerCutMost | Self::PowerCutAll
+            )
     }
 
     /// How long it lasts where that is drawn: at least and at most.

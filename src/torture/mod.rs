@@ -2,8 +2,8 @@
 //! every promise by checkers that read what its clients were told and what its replicas recorded.
 //!
 //! - `schedule` says which fault strikes when, and what may overlap; `director` follows it.
-//! - `strike` is one fault under way; `process_faults`, `network_faults`, `disk_faults` and
-//!   `client_faults` say what is done, by the means that `equipment` found on this machine.
+//! - `strike` is one fault under way; `process_faults`, `network_faults`, `disk_faults`, `damage`
+//!   and `client_faults` say what is done, by the means that `equipment` found on this machine.
 //! - `arena` is the cluster; `clients` are clients that behave badly.
 //! - `journal`, `watcher` and `evidence` write histories; `report` and `page` tell what came of it.
 
@@ -12,6 +12,7 @@ mod client_faults;
 mod clients;
 pub(crate) mod clock;
 mod config;
+mod damage;
 mod director;
 pub(crate) mod disk;
 mod disk_faults;

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bazaar_rpc::ServiceKind;
 use futures::future::{join_all, try_join_all};
+use rand::RngExt as _;
 
+use crate::torture::clock::Jump;
 use crate::torture::strike::Strike;
 
 /// How long a cluster may take to be whole before the next process is restarted.
 const WHOLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The longest jump of a clock.
+const LONGEST_JUMP: Duration = Duration::from_hours(24 * 365 * 10);
 
 /// Kill -9 of any one process.
 pub(crate) async fn kill(strike: &mut Strike) -> anyhow::Result<()> {
@@ -72,7 +78,27 @@ pub(crate) async fn rolling(strike: &mut Strike) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A process's time of day jumps.
-pub(crate) async fn clock_jump(_strike: &mut Strike) -> anyhow::Result<()> {
-    anyhow::bail!("no clock can be turned")
+/// A process's time of day jumps, ahead or back, and in the end to where it belongs.
+pub(crate) async fn clock_jump(strike: &mut Strike) -> anyhow::Result<()> {
+    let victim = strike.some_process().await?;
+    // A second or ten years: what breaks, breaks at either.
+    let by = strike
+        .random
+        .random_range(0.0..=LONGEST_JUMP.as_secs_f64().ln());
+    let by = Duration::from_secs(by.exp() as u64);
+    let (jump, way) = if strike.random.random() {
+        (Jump::Ahead(by), "ahead")
+    } else {
+        (Jump::Back(by), "back")
+    };
+    let world = std::sync::Arc::clone(&strike.world);
+    let clock = world.equipment.clock(victim);
+    let clock = clock.with_context(|| format!("{victim} has no clock of its own"))?;
+    let (by, lasts) = (humantime::format_duration(by), strike.planned.lasts);
+    strike.begin(format_args!(
+        "{victim}'s clock jumps {by} {way}, for {lasts:?}"
+    ))?;
+    clock.jump(jump)?;
+    strike.lasts().await;
+    Ok(clock.set_right()?)
 }

@@ -17,7 +17,7 @@ use crate::torture::fault::Fault;
 use crate::torture::journal::{Journal, Outcome};
 use crate::torture::schedule::Planned;
 use crate::torture::watcher::Forgetful;
-use crate::torture::{client_faults, disk_faults, network_faults, process_faults};
+use crate::torture::{client_faults, damage, disk_faults, network_faults, process_faults};
 
 /// What faults are injected into, and by what means.
 pub(crate) struct World {
@@ -99,7 +99,7 @@ impl Strike {
             | Fault::TruncateLog
             | Fault::TruncateVote
             | Fault::TruncateSnapshot
-            | Fault::TruncateCatalog => disk_faults::damage(self).await,
+            | Fault::TruncateCatalog => damage::inject(self).await,
             Fault::ClockJump => process_faults::clock_jump(self).await,
             Fault::Resets | Fault::RetryStorm | Fault::HotItem => client_faults::inject(self).await,
         }
