@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use bazaar_nameserver::cli as naming;
 use bazaar_order::{Action, Export};
-use bazaar_rpc::ServiceName;
 use bazaar_rpc::connect::Directory;
 use bazaar_rpc::net::ClusterName;
+use bazaar_rpc::{ServiceKind, ServiceName};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 use crate::control::{self, Verb};
 use crate::layout::Layout;
 use crate::throwaway::Throwaway;
-use crate::{demo, status, torture, up};
+use crate::{check, demo, status, torture, up};
 
 /// An order-taking back end that never oversells, never loses an acknowledged order and never books
 /// one twice.
@@ -57,12 +57,14 @@ enum Command {
     Start(Target),
     /// Drive load against a cluster and judge its answers.
     Client(bazaar_client::Config),
+    /// Check histories: what clients saw and replicas hold.
+    Check(check::Config),
     /// Ask the name server.
     Ns(Ns),
     /// Run a name server.
     Nameserver(bazaar_nameserver::Config),
-    /// Run a catalog replica.
-    Catalog(bazaar_catalog::Config),
+    /// Run a catalog replica, or print its stock.
+    Catalog(bazaar_catalog::Cli),
     /// Run an order replica, or print its log.
     Order(bazaar_order::Cli),
     /// Run a frontend.
@@ -128,9 +130,15 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Resume(target) => block_on(succeed(command_process(Verb::Resume, target))),
         Command::Start(target) => block_on(succeed(command_process(Verb::Start, target))),
         Command::Client(config) => block_on(client(config, has_target(&matches))),
+        Command::Check(config) => Ok(check::run(&config)),
         Command::Ns(ns) => block_on(succeed(ask_nameserver(ns))),
         Command::Nameserver(config) => Ok(bazaar_daemon::run::<bazaar_nameserver::App>(config)),
-        Command::Catalog(config) => Ok(bazaar_daemon::run::<bazaar_catalog::App>(config)),
+        Command::Catalog(mut cli) => {
+            if let Some(bazaar_catalog::Action::Export(export)) = &mut cli.action {
+                find_catalog(export);
+            }
+            Ok(cli.run())
+        }
         Command::Order(mut cli) => {
             if let Some(Action::Export(export)) = &mut cli.action {
                 find_replicas(export, &matches)?;
@@ -218,6 +226,15 @@ fn find_replicas(export: &mut Export, matches: &ArgMatches) -> anyhow::Result<()
         export.data_dir = None;
     }
     Ok(())
+}
+
+/// Has `export` read the directory of a replica of the cluster whose data directory it was given.
+fn find_catalog(export: &mut bazaar_catalog::Export) {
+    let layout = Layout::new(&export.data_dir);
+    if layout.cluster().exists() {
+        let replica = export.replica.unwrap_or(1);
+        export.data_dir = layout.process(ServiceName::new(ServiceKind::Catalog, replica));
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! one cluster, and the tools to look at it.
 
 mod audit;
+mod check;
 mod cli;
 mod cluster;
 mod control;

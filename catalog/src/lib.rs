@@ -14,9 +14,11 @@
 //! nothing that shows them is answered before.
 
 mod app;
+mod cli;
 mod command;
 mod config;
 mod error;
+pub mod export;
 mod leases;
 mod machine;
 mod push;
@@ -29,5 +31,7 @@ mod state;
 mod stock;
 
 pub use app::App;
+pub use cli::{Action, Cli};
 pub use config::Config;
 pub use error::{ShopError, SnapshotError};
+pub use export::Export;

@@ -226,6 +226,21 @@ impl State {
         self.items.get(&self.number(key)?).map(|stock| stock.item())
     }
 
+    /// Every item with its stock, by number.
+    pub(crate) fn stocks(&self) -> impl Iterator<Item = &Stock> {
+        self.items.values().map(AsRef::as_ref)
+    }
+
+    /// The trades that were not reported as recorded, in sequence.
+    pub(crate) fn unrecorded(&self) -> impl Iterator<Item = &Trade> {
+        self.outbox.values().map(AsRef::as_ref)
+    }
+
+    /// The sequence number of the next trade.
+    pub(crate) fn next_sequence(&self) -> TradeSequence {
+        self.next
+    }
+
     /// One page of items, by number.
     pub(crate) fn list(&self, query: &ListQuery) -> Vec<Item> {
         let start = query.after.map_or(Bound::Unbounded, Bound::Excluded);

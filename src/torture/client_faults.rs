@@ -28,9 +28,7 @@ pub(crate) async fn inject(strike: &mut Strike) -> anyhow::Result<()> {
         }
         _ => {
             strike.begin(format_args!("32 clients want one item, for {lasts:?}"))?;
-            let name = format!("hot-{seed:016x}");
-            let path = world.dir.join("histories").join(name);
-            let (item, count) = clients::hot_item(&world.clients, seed, lasts, &path).await?;
+            let (item, count) = clients::hot_item(&world.clients, seed, lasts, &world.dir).await?;
             strike.note(format_args!("{count} trades of {item}"));
             met(count)
         }

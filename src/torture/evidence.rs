@@ -1,9 +1,11 @@
 //! What replicas hold at the end, as histories.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bazaar_catalog::Export;
 use bazaar_history::{End, OrderRecord, OrdersLine, Origin, Writer};
 use bazaar_rpc::connect::{call, client_config, client_transport};
 use bazaar_rpc::net::Protocol;
@@ -15,17 +17,30 @@ use crate::torture::arena::Arena;
 /// How long a page may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Writes what every replica holds into `dir`; returns the files.
-pub(crate) async fn export(arena: &Arena, dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+/// Writes the log of every order replica into `dir`. They run, and no trades flow.
+pub(crate) async fn export_logs(arena: &Arena, dir: &Path) -> anyhow::Result<()> {
     for name in arena.members(ServiceKind::Order) {
         let file = dir.join(format!("order-{}.ndjson", name.id));
         export_orders(arena, name, &file)
             .await
             .with_context(|| format!("cannot export the log of {name}"))?;
-        files.push(file);
     }
-    Ok(files)
+    Ok(())
+}
+
+/// Writes the stock of every catalog replica into `dir`, from what each wrote when it was stopped in
+/// good order. `replicas` are they, and their data directories.
+pub(crate) fn export_stocks(replicas: &[(ServiceName, PathBuf)], dir: &Path) -> anyhow::Result<()> {
+    for (name, data_dir) in replicas {
+        let file = File::create_new(dir.join(format!("catalog-{}.ndjson", name.id)))?;
+        let options = Export {
+            data_dir: data_dir.clone(),
+            replica: Some(name.id),
+        };
+        let exported = bazaar_catalog::export::export(&options, file);
+        exported.with_context(|| format!("cannot export the stock of {name}"))?;
+    }
+    Ok(())
 }
 
 async fn export_orders(arena: &Arena, name: ServiceName, file: &Path) -> anyhow::Result<()> {

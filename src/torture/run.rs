@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use bazaar_client::{Config as LoadConfig, Load, Probability};
 use bazaar_history::{Evidence, clock, suite};
-use bazaar_rpc::Timestamp;
+use bazaar_rpc::{ServiceKind, Timestamp};
 use tempfile::TempDir;
 use tokio::signal::ctrl_c;
 
@@ -172,7 +172,7 @@ async fn torture(
         ));
     }
     world.journal.say("reading what every replica holds …");
-    evidence::export(&world.arena, &histories).await?;
+    evidence::export_logs(&world.arena, &histories).await?;
 
     let World {
         arena,
@@ -180,7 +180,10 @@ async fn torture(
         equipment,
         ..
     } = Arc::into_inner(world).context("a fault has not ended")?;
+    let catalogs = arena.members(ServiceKind::Catalog).into_iter();
+    let catalogs: Vec<_> = catalogs.map(|name| (name, arena.data_dir(name))).collect();
     arena.stop().await?;
+    evidence::export_stocks(&catalogs, &histories)?;
     drop(equipment);
     let began = journal.began();
     journal.say("checking …");
@@ -215,6 +218,7 @@ fn load(config: &Config, seed: u64, arena: &Arena, dir: &Path) -> anyhow::Result
         trade_probability: Probability::new(TRADE_PROBABILITY)?,
         query_probability: Probability::new(QUERY_PROBABILITY)?,
         log: Some(dir.with_file_name("acknowledged.ndjson")),
+        history: Some(dir.join("load.ndjson")),
         ..LoadConfig::default()
     })
 }

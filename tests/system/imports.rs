@@ -7,21 +7,32 @@ use serde_json::Value;
 
 /// The import table of ARCHITECTURE.md: each crate, and the ones of ours that it may depend on.
 fn table() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
-    let rows: [(&str, &[&str]); 8] = [
+    let rows: [(&str, &[&str]); 9] = [
         ("bazaar-rpc", &[]),
+        ("bazaar-history", &["bazaar-rpc"]),
         ("bazaar-daemon", &["bazaar-rpc"]),
         ("bazaar-replication", &["bazaar-rpc", "bazaar-daemon"]),
         (
             "bazaar-catalog",
-            &["bazaar-rpc", "bazaar-daemon", "bazaar-replication"],
+            &[
+                "bazaar-rpc",
+                "bazaar-history",
+                "bazaar-daemon",
+                "bazaar-replication",
+            ],
         ),
         (
             "bazaar-order",
-            &["bazaar-rpc", "bazaar-daemon", "bazaar-replication"],
+            &[
+                "bazaar-rpc",
+                "bazaar-history",
+                "bazaar-daemon",
+                "bazaar-replication",
+            ],
         ),
         ("bazaar-nameserver", &["bazaar-rpc", "bazaar-daemon"]),
         ("bazaar-frontend", &["bazaar-rpc", "bazaar-daemon"]),
-        ("bazaar-client", &["bazaar-rpc"]),
+        ("bazaar-client", &["bazaar-rpc", "bazaar-history"]),
     ];
     rows.into_iter()
         .map(|(name, may)| (name, may.iter().copied().collect()))

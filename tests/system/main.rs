@@ -7,6 +7,7 @@ mod cluster;
 mod command;
 mod faults;
 mod freshness;
+mod history;
 mod http;
 mod imports;
 mod restart;

@@ -17,15 +17,17 @@ const CONNECTIONS: u32 = 32;
 /// take for an hour.
 const RATE: f64 = 500.0;
 
-/// All want one item for `lasts`; returns which, and how many trades were accepted.
+/// All want one item for `lasts`; returns which, and how many trades were accepted. What they did is
+/// written below `dir`.
 pub(crate) async fn hot_item(
     clients: &Clients,
     seed: u64,
     lasts: Duration,
-    log: &Path,
+    dir: &Path,
 ) -> anyhow::Result<(String, u64)> {
     let item = clients.items.choose(&mut StdRng::seed_from_u64(seed));
     let item = item.expect("there are items").clone();
+    let name = format!("hot-{seed:016x}.ndjson");
     let load = Load::start(Config {
         urls: clients.urls.to_vec(),
         items: vec![item.clone()],
@@ -34,7 +36,8 @@ pub(crate) async fn hot_item(
         duration: lasts,
         seed: Some(seed),
         trade_probability: Probability::new(0.5)?,
-        log: Some(log.with_extension("orders.ndjson")),
+        log: Some(dir.join("orders").join(&name)),
+        history: Some(dir.join("histories").join(name)),
         ..Config::default()
     })
     .await?;

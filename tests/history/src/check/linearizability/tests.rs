@@ -229,6 +229,17 @@ fn a_hundred_thousand_operations_on_one_item_are_checked_in_seconds() {
     assert!(began.elapsed().as_secs() < 60);
 }
 
+#[test]
+fn hundreds_of_operations_that_show_no_versions_are_checked_too() {
+    let history = long_history(300, 8, false);
+    let began = Instant::now();
+    assert_eq!(verdict(&history), Verdict::Ok);
+    println!(
+        "300 operations of 8 processes, unversioned: {:?}",
+        began.elapsed()
+    );
+}
+
 /// Whether any order of the completed steps, and of some of the others, explains everything: by
 /// trying all of them.
 fn has_order(steps: &[Step], state: State) -> bool {
