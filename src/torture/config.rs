@@ -42,6 +42,11 @@ pub(crate) struct Config {
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
 
+    /// Keep data directories, logs and histories in this new directory, whatever comes of it; by
+    /// default they are kept only where something is wrong.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+
     /// How many catalogs there are.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=9))]
     pub(crate) catalogs: u64,

@@ -56,20 +56,21 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     }
 
-    let dir = tempfile::Builder::new()
-        .prefix("bazaar-torture-")
-        .tempdir()?;
+    let scratch = Scratch::new(config.keep.as_deref())?;
     let outcome = tokio::select! {
-        outcome = torture(&config, seed, schedule, &faults, dir.path()) => outcome,
+        outcome = torture(&config, seed, schedule, &faults, scratch.path()) => outcome,
         _ = ctrl_c() => anyhow::bail!("interrupted"),
     };
     let mut report = match outcome {
         Ok(report) => report,
-        Err(failure) => return Err(failure.context(format!("all is kept in {}", keep(dir)))),
+        Err(failure) => {
+            let kept = scratch.keep();
+            return Err(failure.context(format!("everything is kept in {}", kept.display())));
+        }
     };
     let is_clean = report.failures.is_empty();
-    if !is_clean {
-        report.kept = Some(PathBuf::from(keep(dir)));
+    if !is_clean || config.keep.is_some() {
+        report.kept = Some(scratch.keep());
     }
     if let Some(dir) = &config.report {
         write_report(&report, dir)?;
@@ -93,8 +94,40 @@ fn announce(config: &Config, seed: u64, schedule: &[Planned]) {
     }
 }
 
-fn keep(dir: TempDir) -> String {
-    dir.keep().display().to_string()
+/// The directory under which a torture keeps what it writes.
+enum Scratch {
+    /// Removed when it is dropped.
+    Temporary(TempDir),
+    /// Asked for.
+    Kept(PathBuf),
+}
+
+impl Scratch {
+    fn new(kept: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(kept) = kept else {
+            let dir = tempfile::Builder::new()
+                .prefix("bazaar-torture-")
+                .tempdir()?;
+            return Ok(Self::Temporary(dir));
+        };
+        let kept = std::path::absolute(kept)?;
+        fs::create_dir(&kept).with_context(|| format!("--keep {}", kept.display()))?;
+        Ok(Self::Kept(kept))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(dir) => dir.path(),
+            Self::Kept(dir) => dir,
+        }
+    }
+
+    fn keep(self) -> PathBuf {
+        match self {
+            Self::Temporary(dir) => dir.keep(),
+            Self::Kept(dir) => dir,
+        }
+    }
 }
 
 async fn torture(
@@ -278,4 +311,134 @@ fn write_report(report: &Report, dir: &Path) -> anyhow::Result<()> {
         fs::write(&path, content).with_context(|| path.display().to_string())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bazaar_history::{
+        Answer, Call, ClientEvent, End, Event, OrderRecord, OrdersLine, Origin, TradeRecord, Writer,
+    };
+    use bazaar_rpc::{ItemName, OrderNumber, Quantity, RequestId, Side, TradeSequence, Version};
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    /// Histories of one client with one acknowledged trade, and of three replicas, of which
+    /// `forgetful` have lost it.
+    fn histories(forgetful: &[u64]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let item = ItemName::new("GameStart").unwrap();
+        let quantity = Quantity::new(3).unwrap();
+        let origin = Origin {
+            source: "test".into(),
+            cluster: None,
+            clock: Some(Origin::SIMULATED.into()),
+        };
+        let mut client = Writer::create(&dir.path().join("client.ndjson"), &origin).unwrap();
+        let call = Call::Trade {
+            item: item.clone(),
+            side: Side::Buy,
+            quantity,
+            key: "k".into(),
+        };
+        let frontend = String::from("127.0.0.1:8080");
+        let answer = Answer::Traded {
+            number: OrderNumber(0),
+            version: Some(Version(2)),
+            replayed: false,
+        };
+        let events = [
+            (
+                1,
+                Event::Invoke {
+                    frontend: frontend.clone(),
+                    call,
+                },
+            ),
+            (2, Event::Ok { frontend, answer }),
+        ];
+        for (at, event) in events {
+            client
+                .write(&ClientEvent {
+                    at,
+                    process: 0,
+                    op: 1,
+                    event,
+                })
+                .unwrap();
+        }
+        client.finish().unwrap();
+        for id in 1..=3 {
+            let origin = Origin::timeless(format!("order/{id}"), None);
+            let file = dir.path().join(format!("order-{id}.ndjson"));
+            let mut log = Writer::create(&file, &origin).unwrap();
+            let has_it = !forgetful.contains(&id);
+            if has_it {
+                let trade = TradeRecord {
+                    sequence: TradeSequence(0),
+                    request: RequestId::from_key(None, "k"),
+                    item: item.clone(),
+                    side: Side::Buy,
+                    quantity,
+                    version: Version(2),
+                };
+                let number = OrderNumber(0);
+                log.write(&OrdersLine::Order(OrderRecord { number, trade }))
+                    .unwrap();
+            }
+            let applied = TradeSequence(u64::from(has_it));
+            log.write(&OrdersLine::End(End { applied })).unwrap();
+            log.finish().unwrap();
+        }
+        dir
+    }
+
+    /// The verdict on a check, and whether the report has it among its failures.
+    async fn verdict(histories: &TempDir, check_name: &str) -> (&'static str, bool) {
+        let (evidence, say) = check(histories.path()).await.unwrap();
+        let config = Cli::parse_from(["torture"]).config;
+        let found = Found {
+            records: Vec::new(),
+            began: 0,
+            ended: 10,
+            client_failures: Vec::new(),
+            not_whole: Vec::new(),
+        };
+        let plan = (Vec::new(), &BTreeSet::new());
+        let report = Report::new(&config, 1, Timestamp(0), plan, found, &evidence, &say);
+        let judged = report
+            .verdicts
+            .iter()
+            .find(|judged| judged.check == check_name);
+        let is_failure = report
+            .failures
+            .iter()
+            .any(|line| line.starts_with(check_name));
+        (judged.unwrap().verdict, is_failure)
+    }
+
+    #[tokio::test]
+    async fn an_acknowledged_order_that_a_replica_has_lost_raises_the_alarm() {
+        assert_eq!(verdict(&histories(&[]), "set").await, ("ok", false));
+        assert_eq!(verdict(&histories(&[2]), "set").await, ("violation", true));
+        assert_eq!(
+            verdict(&histories(&[1, 2, 3]), "set").await,
+            ("violation", true)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_checked_is_no_success() {
+        assert_eq!(verdict(&histories(&[]), "bank").await, ("not run", true));
+        assert_eq!(
+            verdict(&histories(&[]), "liveness").await,
+            ("not run", true)
+        );
+    }
 }

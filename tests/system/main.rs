@@ -12,3 +12,4 @@ mod http;
 mod imports;
 mod restart;
 mod shops;
+mod torture;
