@@ -33,7 +33,7 @@ const DECISION_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The files of a data directory, while there.
-struct Backup {
+pub(crate) struct Backup {
     of: PathBuf,
     at: PathBuf,
 }
@@ -61,11 +61,27 @@ pub(crate) async fn inject(strike: &mut Strike) -> anyhow::Result<()> {
     strike.arena().down(victim).await?;
     strike.world.forgetful.add(victim);
     let backup = keep_and_damage(strike, victim, target, damage).await;
+    let (backup, corruption) = match backup {
+        Ok(damaged) => damaged,
+        Err(failure) => {
+            strike.arena().up(victim).await?;
+            return Err(failure);
+        }
+    };
+    strike.note(&corruption);
+    see_what_it_makes_of_it(strike, victim, backup).await
+}
+
+/// Starts `victim`, whose files are not what they were, and waits until it follows its leader again.
+/// Where it refuses it gets them back when the fault is to be over.
+pub(crate) async fn see_what_it_makes_of_it(
+    strike: &Strike,
+    victim: ServiceName,
+    backup: Backup,
+) -> anyhow::Result<()> {
     let log = ProcessLog::open(&strike.arena().log(victim));
     strike.arena().up(victim).await?;
-    let (backup, corruption) = backup?;
     let (log, _) = log?;
-    strike.note(&corruption);
     match decision(strike, victim).await? {
         Decision::Serves(after) => {
             strike.note(format_args!("{victim} serves again after {after:.1?}"));
@@ -110,16 +126,8 @@ async fn keep_and_damage(
 ) -> anyhow::Result<(Backup, Corruption)> {
     others_know_all(strike, victim).await?;
     let seed = strike.planned.seed;
-    let backup = Backup {
-        of: strike.arena().data_dir(victim),
-        at: strike
-            .world
-            .dir
-            .join("backups")
-            .join(format!("{seed:016x}")),
-    };
+    let backup = Backup::take(strike, victim).await?;
     let damaged = spawn_blocking(move || {
-        copy(&backup.of, &backup.at)?;
         let corruption = corrupt(&backup.of, target, damage, seed)?;
         anyhow::Ok((backup, corruption))
     });
@@ -153,6 +161,18 @@ fn settle(strike: &Strike, victim: ServiceName) {
 }
 
 impl Backup {
+    /// Of the directory of `victim`, which is down.
+    pub(crate) async fn take(strike: &Strike, victim: ServiceName) -> anyhow::Result<Self> {
+        let name = format!("{:016x}", strike.planned.seed);
+        let backup = Self {
+            of: strike.arena().data_dir(victim),
+            at: strike.world.dir.join("backups").join(name),
+        };
+        spawn_blocking(move || copy(&backup.of, &backup.at).map(|()| backup))
+            .await?
+            .context("its files cannot be copied")
+    }
+
     /// Puts the files back, and nothing else stays.
     fn restore(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.of)? {

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom as _;
 use tokio::time::{Instant, sleep};
 
 use crate::torture::arena::GROUPS;
+use crate::torture::damage::{self, Backup};
 use crate::torture::disk::{Disk, PowerCut, SyncFault, Times};
 use crate::torture::fault::Fault;
 use crate::torture::strike::Strike;
@@ -68,28 +69,40 @@ pub(crate) async fn bad_sync(strike: &mut Strike) -> anyhow::Result<()> {
     strike.lasts().await;
     let met = disk(strike, victim)?.syncs() - before;
     strike.arena().down(victim).await?;
-    let outcome = forget(strike, victim).await;
-    disk(strike, victim)?.repair();
     strike.world.forgetful.add(victim);
-    strike.arena().up(victim).await?;
-    outcome?;
+    let backup = forget(strike, victim).await;
+    disk(strike, victim)?.repair();
     strike.note(format_args!("{met} syncs"));
-    follows_again(strike, victim).await?;
+    match backup {
+        Ok(backup) => damage::see_what_it_makes_of_it(strike, victim, backup).await?,
+        Err(failure) => {
+            strike.arena().up(victim).await?;
+            return Err(failure);
+        }
+    }
     ensure!(met > 0, "nothing was synced");
     Ok(())
 }
 
-/// Cuts the power of `victim`, which is down, once the others can do without what it knew.
-async fn forget(strike: &Strike, victim: ServiceName) -> anyhow::Result<()> {
-    let agreed = others_know_all(strike, victim).await;
-    let report = disk(strike, victim)?.cut(PowerCut::Torn(strike.planned.seed))?;
+/// Cuts the power of `victim`, which is down, once the others can do without what it knew; returns
+/// its files as they were before.
+async fn forget(strike: &mut Strike, victim: ServiceName) -> anyhow::Result<Backup> {
+    others_know_all(strike, victim).await?;
+    let backup = Backup::take(strike, victim).await?;
+    let seed = strike.planned.seed;
+    // A clean cut takes the replica back in time, which it cannot notice; a torn one leaves holes.
+    let cut = if strike.random.random() {
+        PowerCut::Clean
+    } else {
+        PowerCut::Torn(seed)
+    };
+    let report = disk(strike, victim)?.cut(cut)?;
     let (names, kept) = report.names;
-    let files = report.files.len();
+    let (files, lost) = (report.files.len(), names - kept);
     strike.note(format_args!(
-        "lost what was not synced of {files} files, and {} of {names} names",
-        names - kept
+        "{cut:?}: lost of {files} files what was not synced, and {lost} names"
     ));
-    agreed
+    Ok(backup)
 }
 
 /// Waits until every other replica of `victim`'s group, which is down, has applied all that any of
