@@ -106,6 +106,7 @@ fn what(fault: Fault) -> anyhow::Result<(Target, Damage)> {
     Ok(match fault {
         Fault::TornTail => (Target::Log, Damage::TornTail(MAX_TORN)),
         Fault::FlipLog => (Target::Log, Damage::FlippedBit),
+        Fault::BlankLog => (Target::Log, Damage::BlankSector),
         Fault::FlipVote => (Target::Vote, Damage::FlippedBit),
         Fault::FlipSnapshot => (Target::OrderStore, Damage::FlippedBit),
         Fault::FlipCatalog => (Target::Catalog, Damage::FlippedBit),
@@ -113,6 +114,7 @@ fn what(fault: Fault) -> anyhow::Result<(Target, Damage)> {
         Fault::TruncateVote => (Target::Vote, Damage::Truncation),
         Fault::TruncateSnapshot => (Target::OrderStore, Damage::Truncation),
         Fault::TruncateCatalog => (Target::Catalog, Damage::Truncation),
+        Fault::FlipIdentity => (Target::Identity, Damage::FlippedBit),
         other => bail!("{other} damages no file"),
     })
 }

@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     TornTail,
     /// A bit of a replica's log flips.
     FlipLog,
+    /// A sector of a replica's log is blank.
+    BlankLog,
     /// A bit of a replica's vote flips.
     FlipVote,
     /// A bit of an order replica's store flips: that is its snapshot.
@@ -66,6 +68,8 @@ pub(crate) enum Fault {
     TruncateSnapshot,
     /// `catalog.json` is cut short.
     TruncateCatalog,
+    /// A bit of the file flips that says whose data directory it is.
+    FlipIdentity,
     /// A process's time of day jumps.
     ClockJump,
     /// Clients reset their connections at every point of a request.
@@ -125,13 +129,15 @@ impl Fault {
             | Self::PowerCutAll
             | Self::TornTail
             | Self::FlipLog
+            | Self::BlankLog
             | Self::FlipVote
             | Self::FlipSnapshot
             | Self::FlipCatalog
             | Self::TruncateLog
             | Self::TruncateVote
             | Self::TruncateSnapshot
-            | Self::TruncateCatalog => Lane::Disk,
+            | Self::TruncateCatalog
+            | Self::FlipIdentity => Lane::Disk,
             Self::ClockJump => Lane::Clock,
             Self::Resets | Self::RetryStorm | Self::HotItem => Lane::Client,
         }

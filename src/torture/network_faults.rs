@@ -111,10 +111,16 @@ pub(crate) async fn inject(strike: &mut Strike) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The link of some process, which is of `quality`.
+/// The link of some process, or that between two, which is of `quality`.
 async fn impaired(strike: &mut Strike, quality: Quality) -> anyhow::Result<Cut> {
-    let host = strike.some_process().await?.into();
-    let scope = Scope::LinkOf(host);
+    let processes = strike.arena().processes();
+    let other = strike.some(&processes)?;
+    let one = strike.some_process().await?;
+    let scope = if one == other || strike.random.random() {
+        Scope::LinkOf(one.into())
+    } else {
+        Scope::Between(one.into(), other.into())
+    };
     Ok(Cut::Impair { scope, quality })
 }
 

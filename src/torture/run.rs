@@ -13,7 +13,6 @@ use bazaar_client::{Config as LoadConfig, Load, Probability};
 use bazaar_history::{Evidence, clock, suite};
 use bazaar_rpc::{ServiceKind, Timestamp};
 use tempfile::TempDir;
-use tokio::signal::ctrl_c;
 
 use crate::torture::arena::{self, Arena};
 use crate::torture::clients::{self, Clients, Recorder};
@@ -25,6 +24,7 @@ use crate::torture::schedule::Planned;
 use crate::torture::strike::World;
 use crate::torture::watcher::{Forgetful, Watcher};
 use crate::torture::{Config, director, evidence, fault, page, schedule};
+use crate::up::StopSignals;
 
 /// Longer than any torture: the load ends when it is told to.
 const FOR_EVER: Duration = Duration::from_secs(100 * 24 * 3600);
@@ -56,10 +56,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     }
 
+    let mut stop = StopSignals::new()?;
     let scratch = Scratch::new(config.keep.as_deref())?;
     let outcome = tokio::select! {
         outcome = torture(&config, seed, schedule, &faults, scratch.path()) => outcome,
-        _ = ctrl_c() => anyhow::bail!("interrupted"),
+        // Networks and disks are removed with what is dropped here.
+        () = stop.recv() => anyhow::bail!("interrupted"),
     };
     let mut report = match outcome {
         Ok(report) => report,

@@ -93,13 +93,15 @@ impl Strike {
             }
             Fault::TornTail
             | Fault::FlipLog
+            | Fault::BlankLog
             | Fault::FlipVote
             | Fault::FlipSnapshot
             | Fault::FlipCatalog
             | Fault::TruncateLog
             | Fault::TruncateVote
             | Fault::TruncateSnapshot
-            | Fault::TruncateCatalog => damage::inject(self).await,
+            | Fault::TruncateCatalog
+            | Fault::FlipIdentity => damage::inject(self).await,
             Fault::ClockJump => process_faults::clock_jump(self).await,
             Fault::Resets | Fault::RetryStorm | Fault::HotItem => client_faults::inject(self).await,
         }

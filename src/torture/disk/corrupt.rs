@@ -136,14 +136,9 @@ fn places(dir: &Path, target: Target) -> io::Result<Vec<(PathBuf, Range<u64>)>> 
     let is_log = |path: &PathBuf| path.extension().is_some_and(|it| it == "wal");
     let named = |name: &'static str| move |path: &PathBuf| path.ends_with(name);
     let files: Vec<PathBuf> = match target {
-        Target::Log => files
-            .into_iter()
-            .filter(is_log)
-            .next_back()
-            .into_iter()
-            .collect(),
+        Target::Log => files.into_iter().rfind(is_log).into_iter().collect(),
         Target::Vote => {
-            let newest = files.into_iter().filter(is_log).next_back();
+            let newest = files.into_iter().rfind(is_log);
             let log = newest.as_deref().and_then(Path::parent);
             let votes = log.map_or(Ok(Vec::new()), find_votes)?;
             return Ok(votes.into_iter().next_back().into_iter().collect());
