@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -41,6 +41,7 @@ impl Histories {
             .arg(data.path().join("orders.ndjson"))
             .arg("--history")
             .arg(histories.path("client"))
+            .stdout(Stdio::null())
             .spawn()
             .unwrap();
         let recorded = || {
