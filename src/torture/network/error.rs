@@ -9,7 +9,7 @@ use super::fault::Host;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
     /// The kernel makes no network device for us.
-    #[error("network device {name}: {source} (/dev/net/tun, and root, are needed)")]
+    #[error("network device {name}: {source} (it takes root and /dev/net/tun)")]
     Device {
         /// Its name.
         name: String,

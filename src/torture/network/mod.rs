@@ -6,6 +6,10 @@
 //! between two packets, and touches exactly those packets that it should: a cut is silent, as that
 //! of a real network is, and open connections stay open and stall.
 //!
+//! That takes root, or the root of a user namespace that has a network, mounts and a writable `/run`
+//! of its own. A proxy in place of all this could stand before each process but not between two of
+//! them: the name server gives every caller the same address.
+//!
 //! A network is gone when it is dropped. When this program is killed, its devices go with it, and the
 //! next network that is made removes its namespaces.
 

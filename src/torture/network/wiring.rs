@@ -29,6 +29,9 @@ const MOST_HOSTS: usize = 254;
 /// lost here would be a fault that nobody asked for.
 const QUEUE: u32 = 10_000;
 
+/// The switch goes before the processes whose packets it carries, as a network does; see nice(2).
+const PRIORITY: i32 = -15;
+
 /// How many networks this program has made: a range may be free again while the namespaces of the
 /// network that had it are still there.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -49,6 +52,11 @@ pub(super) fn run(
     ready: &SyncSender<Result<Vec<Site>, NetworkError>>,
     stopped: oneshot::Receiver<()>,
 ) {
+    // Of this thread alone. A delay that nobody asked for would be a fault, too; where the kernel
+    // refuses, packets wait for their turn like everybody else.
+    if let Err(error) = rustix::process::setpriority_process(None, PRIORITY) {
+        warn!(%error, "the switch has no priority over the cluster");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
