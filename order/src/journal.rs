@@ -117,13 +117,13 @@ mod tests {
         keys.collect()
     }
 
-    /// Makes a store of [`BATCHES`] batches, each longer than a sector; returns its journal.
+    /// Makes a store of [`BATCHES`] batches, each of several sectors; returns its journal.
     fn store(dir: &Path) -> PathBuf {
         let db = Database::builder(dir).open().unwrap();
         let all = db.keyspace("all", KeyspaceCreateOptions::default).unwrap();
         for number in 0..BATCHES {
             let mut batch = db.batch().durability(Some(PersistMode::Buffer));
-            batch.insert(&all, [number], vec![number + 1; 700]);
+            batch.insert(&all, [number], vec![number + 1; 2000]);
             batch.insert(&all, [number, 0], []);
             batch.commit().unwrap();
         }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_batch_with_a_hole_ends_the_journal() {
-        for hole in 4..8 {
+        for hole in 6..14 {
             let dir = tempfile::tempdir().unwrap();
             let journal = store(dir.path());
             let file = File::options().write(true).open(&journal).unwrap();

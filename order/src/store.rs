@@ -390,14 +390,15 @@ fn failure(dir: &Path, error: fjall::Error) -> StoreError {
             let source = io::Error::other("an earlier write has failed");
             StoreError::Io { dir, source }
         }
-        fjall::Error::InvalidVersion(found) => {
-            let found = found.map_or("unknown".into(), |version| format!("{version:?}"));
-            StoreError::Format {
-                dir,
-                found,
-                known: FORMAT,
-            }
-        }
+        fjall::Error::InvalidVersion(Some(found)) => StoreError::Format {
+            dir,
+            found: format!("{found:?}"),
+            known: FORMAT,
+        },
+        fjall::Error::InvalidVersion(None) => StoreError::Damaged {
+            dir,
+            reason: format!("its file {VERSION_FILE} says nothing"),
+        },
         other => StoreError::Damaged {
             dir,
             reason: other.to_string(),

@@ -10,13 +10,19 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
+use super::corrupt::{Damage, Target, corrupt};
 use super::{Disk, Names, PowerCut, SyncFault, Times};
+
+/// The most that a torn tail loses, in bytes.
+const TAIL: u64 = 4096;
 
 /// What disk, and where.
 ///
 /// The commands, each with the path that it is limited to where it may have one: `cut [SEED]`,
 /// `fail-sync TIMES [PATH]`, `lie TIMES [PATH]`, `fail-read TIMES [PATH]` with a number or `always`,
-/// `slow-sync TIME`, `fill BYTES`, `repair`, `settle`, `syncs`.
+/// `slow-sync TIME`, `fill BYTES`, `repair`, `settle`, `off` (before `cut`), `syncs`; and, while the process does not run,
+/// `corrupt TARGET DAMAGE SEED`, with a target of `log`, `vote`, `store`, `catalog`, `identity` and a
+/// damage of `torn-tail`, `flipped-bit`, `truncation`, `blank-sector`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Config {
     /// Where to mount it: an empty directory, or none.
@@ -86,10 +92,38 @@ fn execute(disk: &Disk, line: &str) -> anyhow::Result<Value> {
         "fill" => disk.fill(number(first, "how many bytes")?),
         "repair" => disk.repair(),
         "settle" => disk.settle(),
+        "off" => disk.switch_off(),
         "syncs" => {}
+        "corrupt" => {
+            let (target, damage) = (target(first)?, damage(second)?);
+            let seed = number(words.next(), "a seed")?;
+            let done = corrupt(disk.mount_point(), target, damage, seed)?;
+            return Ok(json!({ "corrupted": done.to_string() }));
+        }
         _ => bail!("there is no command {verb:?}"),
     }
     Ok(json!({ "syncs": disk.syncs() }))
+}
+
+fn target(word: Option<&str>) -> anyhow::Result<Target> {
+    Ok(match word {
+        Some("log") => Target::Log,
+        Some("vote") => Target::Vote,
+        Some("store") => Target::OrderStore,
+        Some("catalog") => Target::Catalog,
+        Some("identity") => Target::Identity,
+        _ => bail!("a target: log, vote, store, catalog or identity"),
+    })
+}
+
+fn damage(word: Option<&str>) -> anyhow::Result<Damage> {
+    Ok(match word {
+        Some("torn-tail") => Damage::TornTail(TAIL),
+        Some("flipped-bit") => Damage::FlippedBit,
+        Some("truncation") => Damage::Truncation,
+        Some("blank-sector") => Damage::BlankSector,
+        _ => bail!("a damage: torn-tail, flipped-bit, truncation or blank-sector"),
+    })
 }
 
 fn number<T: FromStr>(word: Option<&str>, what: &'static str) -> anyhow::Result<T>

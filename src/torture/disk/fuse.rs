@@ -320,6 +320,10 @@ impl Filesystem for Fuse {
         reply.error(Errno::ENOSYS);
     }
 
+    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
+        reply.error(Errno::ENOSYS);
+    }
+
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let block = u64::from(BLOCK);
         let used = self.image.used().div_ceil(block);

@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fuser::Errno;
@@ -58,6 +58,8 @@ pub(crate) struct Image {
     names: Names,
     state: Mutex<State>,
     faults: Mutex<Faults>,
+    /// There is no power: whatever is asked of the disk fails.
+    is_off: AtomicBool,
     /// The bytes that all files take.
     used: AtomicU64,
     /// The syncs there have been, of files and directories, whatever became of them.
@@ -124,6 +126,7 @@ impl Image {
             names,
             state: Mutex::new(state),
             faults: Mutex::default(),
+            is_off: AtomicBool::new(false),
             used: AtomicU64::new(used),
             syncs: AtomicU64::new(0),
         })
@@ -148,7 +151,22 @@ impl Image {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the power away. It is back after [`Image::cut`].
+    pub(crate) fn switch_off(&self) {
+        // Whoever holds the state may finish what it is about.
+        let _state = self.state();
+        self.is_off.store(true, Ordering::SeqCst);
+    }
+
+    fn check_power(&self) -> Result<(), Errno> {
+        if self.is_off.load(Ordering::SeqCst) {
+            return Err(Errno::EIO);
+        }
+        Ok(())
+    }
+
     fn content(&self, ino: Ino) -> Result<Arc<Mutex<Content>>, Errno> {
+        self.check_power()?;
         let state = self.state();
         state.files.get(&ino).cloned().ok_or(Errno::ENOENT)
     }
@@ -193,6 +211,7 @@ impl Image {
     /// Makes an empty file and opens it.
     pub(crate) fn create(&self, parent: Ino, name: &OsStr) -> Result<Node, Errno> {
         let mut state = self.state();
+        self.check_power()?;
         state.live.directory(parent)?;
         let ino = state.take_number();
         let object = self.object(ino);
@@ -228,6 +247,7 @@ impl Image {
 
     /// Makes a change of the names, in memory and in the host's directory.
     fn change(&self, state: &mut State, change: Change) -> Result<(), Errno> {
+        self.check_power()?;
         let path = |tree: &Tree, (parent, name): (Ino, &OsStr)| {
             let parent = if parent == ROOT {
                 Some(PathBuf::new())
@@ -338,6 +358,7 @@ impl Image {
             self.faults().strike_sync(&path)
         };
         let mut state = self.state();
+        self.check_power()?;
         let content = state.files.get(&ino).cloned();
         match (fault, content) {
             (Some(SyncFault::Lie), _) => {}
@@ -393,7 +414,8 @@ impl Image {
         });
     }
 
-    /// The power is cut and comes back. The process must have been killed before.
+    /// The power is cut and comes back. The process must have been killed before, at the latest while
+    /// the disk was off.
     ///
     /// # Errors
     /// When the host's disk fails.
@@ -435,6 +457,7 @@ impl Image {
         state.opens.clear();
         self.rebuild(&state.live)?;
         self.collect(&mut state);
+        self.is_off.store(false, Ordering::SeqCst);
         Ok(report)
     }
 

@@ -3,7 +3,8 @@
 //! It is a file system of this program's own (FUSE), mounted where the process keeps its data. What
 //! the process writes it reads back at once; what it has not synced is gone when the power is cut.
 //! The process must be killed first; of several processes on one machine all are killed, and then the
-//! power of every disk is cut.
+//! power of every disk is cut. A process that is killed in the midst of a sync first waits until it is
+//! done, so that a cut in the midst of syncs takes [`Disk::switch_off`] before the kill.
 //!
 //! What a power cut leaves:
 //!
@@ -47,6 +48,8 @@ use fuser::{BackgroundSession, MountOption};
 pub(crate) use self::faults::{SyncFault, Times};
 pub(crate) use self::image::{CutReport, Names, PowerCut};
 
+#[cfg(test)]
+use self::content::Loss;
 use self::image::Image;
 
 /// The threads that serve one disk.
@@ -184,6 +187,12 @@ impl Disk {
             path: self.backing.clone(),
             source,
         })
+    }
+
+    /// Takes the power away: until [`Disk::cut`], which must follow, whatever is asked of the disk
+    /// fails, and syncs under way make nothing durable.
+    pub(crate) fn switch_off(&self) {
+        self.image.switch_off();
     }
 
     /// Syncs of the files and directories within `within` (a path on the disk; an empty one is all of

@@ -216,6 +216,29 @@ fn a_slow_sync_does_not_hold_up_the_rest() {
 }
 
 #[test]
+fn a_sync_under_way_when_the_power_goes_makes_nothing_durable() {
+    let Some((disk, _dir)) = disk(Names::ByDirectory) else {
+        return;
+    };
+    let path = disk.mount_point().join("file");
+    write_synced(&path, b"durable");
+    let mut file = File::options().append(true).open(&path).unwrap();
+    file.write_all(b" and not").unwrap();
+    disk.slow_sync(Duration::from_millis(300));
+    std::thread::scope(|scope| {
+        let sync = scope.spawn(|| file.sync_data());
+        disk.switch_off();
+        assert!(file.set_len(0).is_err());
+        assert!(sync.join().unwrap().is_err());
+    });
+    drop(file);
+    disk.cut(PowerCut::Clean).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"durable");
+    disk.repair();
+    write_synced(&path, b"again");
+}
+
+#[test]
 fn a_remounted_disk_holds_what_it_held() {
     let Some((disk, dir)) = disk(Names::ByDirectory) else {
         return;
