@@ -48,8 +48,6 @@ use fuser::{BackgroundSession, MountOption};
 pub(crate) use self::faults::{SyncFault, Times};
 pub(crate) use self::image::{CutReport, Names, PowerCut};
 
-#[cfg(test)]
-use self::content::Loss;
 use self::image::Image;
 
 /// The threads that serve one disk.
