@@ -14,6 +14,7 @@ mod launcher;
 mod layout;
 mod lifecycle;
 mod observer;
+mod placement;
 mod process_log;
 mod readiness;
 mod rebuild;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -51,9 +52,11 @@ pub(crate) enum Fault {
     TornTail,
     /// A bit of a replica's log flips.
     FlipLog,
+    /// A sector of a replica's log is blank.
+    BlankLog,
     /// A bit of a replica's vote flips.
     FlipVote,
-    /// A bit of a replica's snapshot flips.
+    /// A bit of an order replica's store flips: that is its snapshot.
     FlipSnapshot,
     /// A bit of `catalog.json` flips.
     FlipCatalog,
@@ -61,10 +64,12 @@ pub(crate) enum Fault {
     TruncateLog,
     /// A replica's vote is cut short.
     TruncateVote,
-    /// A replica's snapshot is cut short.
+    /// A file of an order replica's store is cut short.
     TruncateSnapshot,
     /// `catalog.json` is cut short.
     TruncateCatalog,
+    /// A bit of the file flips that says whose data directory it is.
+    FlipIdentity,
     /// A process's time of day jumps.
     ClockJump,
     /// Clients reset their connections at every point of a request.
@@ -124,15 +129,63 @@ impl Fault {
             | Self::PowerCutAll
             | Self::TornTail
             | Self::FlipLog
+            | Self::BlankLog
             | Self::FlipVote
             | Self::FlipSnapshot
             | Self::FlipCatalog
             | Self::TruncateLog
             | Self::TruncateVote
             | Self::TruncateSnapshot
-            | Self::TruncateCatalog => Lane::Disk,
+            | Self::TruncateCatalog
+            | Self::FlipIdentity => Lane::Disk,
             Self::ClockJump => Lane::Clock,
             Self::Resets | Self::RetryStorm | Self::HotItem => Lane::Client,
+        }
+    }
+
+    /// What it is, in a sentence.
+    pub(crate) fn story(self) -> String {
+        let value = self.to_possible_value().expect("no fault is hidden");
+        value
+            .get_help()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+
+    /// Whether a replica may lose what it has acknowledged. Damaged files are among these: what is
+    /// cut off the end of a log looks as if it had never been written. So is a failed fsync: the
+    /// kernel goes on showing what is not on the disk, and a replica that starts then takes it for
+    /// durable.
+    pub(crate) fn forgets(self) -> bool {
+        self.lane() == Lane::Disk
+            && !matches!(
+                self,
+                Self::DiskFull | Self::PowerCutOne | Self::PowerCutMost | Self::PowerCutAll
+            )
+    }
+
+    /// How long it lasts where that is drawn: at least and at most.
+    pub(crate) fn lengths(self) -> (Duration, Duration) {
+        let (least, greatest) = match self {
+            Self::Pause => (500, 30_000),
+            Self::Flapping | Self::Rolling => (4_000, 20_000),
+            Self::Slow | Self::Lossy => (2_000, 20_000),
+            Self::Resets | Self::RetryStorm | Self::HotItem => (2_000, 15_000),
+            _ => (500, 12_000),
+        };
+        (
+            Duration::from_millis(least),
+            Duration::from_millis(greatest),
+        )
+    }
+}
+
+impl Lane {
+    /// Whether its faults keep replicas from agreeing, for as long as they last.
+    pub(crate) fn disturbs(self) -> bool {
+        match self {
+            Self::Process | Self::Network | Self::Clock => true,
+            Self::Disk | Self::Client => false,
         }
     }
 }
@@ -141,6 +194,19 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.to_possible_value();
         f.write_str(name.expect("no fault is hidden").get_name())
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Lane(lane) => {
+                let name = lane.to_possible_value();
+                f.write_str(name.expect("no lane is hidden").get_name())
+            }
+            Self::One(fault) => fault.fmt(f),
+        }
     }
 }
 

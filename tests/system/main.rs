@@ -14,3 +14,4 @@ mod rebuild;
 mod restart;
 mod shops;
 mod single_failures;
+mod torture;

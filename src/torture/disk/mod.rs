@@ -48,8 +48,6 @@ use fuser::{BackgroundSession, MountOption};
 pub(crate) use self::faults::{SyncFault, Times};
 pub(crate) use self::image::{CutReport, Names, PowerCut};
 
-#[cfg(test)]
-use self::content::Loss;
 use self::image::Image;
 
 /// The threads that serve one disk.
@@ -142,6 +140,10 @@ impl Disk {
     ///
     /// # Errors
     /// Why not.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a look at what a machine permits")
+    )]
     pub(crate) fn probe(scratch: &Path) -> Result<(), DiskError> {
         let (mount_point, backing) = (scratch.join("probe"), scratch.join("probe.disk"));
         let disk = Self::mount(&mount_point, &backing, Names::default())?;
@@ -167,6 +169,7 @@ impl Disk {
 
     /// Where its files lie on the host, for a look at them once it is unmounted. As the process sees
     /// them: what is not synced is there, too.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a look from outside"))]
     pub(crate) fn files(&self) -> PathBuf {
         self.backing.join("files")
     }

@@ -131,6 +131,10 @@ pub(crate) struct SmallDisk {
     mount_point: PathBuf,
 }
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "a full disk is one of the torture's own")
+)]
 impl SmallDisk {
     /// Mounts a disk of `size` bytes at `mount_point`, which is made where it is missing.
     ///

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 
+use super::content::Loss;
 use super::*;
 
 /// A disk in a directory of its own; none where the machine does not permit it.

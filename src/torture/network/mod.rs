@@ -51,6 +51,10 @@ impl Network {
     ///
     /// # Errors
     /// Why it does not.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a look at what a machine permits")
+    )]
     pub(crate) fn probe() -> Result<(), NetworkError> {
         let process = ServiceName::new(bazaar_rpc::ServiceKind::Nameserver, 1);
         Self::create(&[process], 0).map(drop)
