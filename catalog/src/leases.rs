@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::cache::Invalidation;
 use bazaar_rpc::{ItemNumber, LeaseId, ServiceName, Term};
 use serde::{Deserialize, Serialize};
@@ -116,7 +117,7 @@ impl Leases {
     /// even where one is broken off and begins again within its term.
     pub(crate) fn begin(&mut self, term: Term, serial: u64, now: Instant) -> Ticket {
         self.next = LeaseId { term, serial };
-        self.takeover = Some(now + self.length);
+        self.takeover = (!planted(Bug::NoWaitForUnknownLeases)).then(|| now + self.length);
         self.live.clear();
         self.change(now, Vec::new())
     }
@@ -169,14 +170,17 @@ impl Leases {
         let Some(lease) = self.live.get_mut(&id) else {
             return Renewal::Unknown;
         };
-        if !lease.connected || lease.holder != holder {
+        let reachable = lease.connected || planted(Bug::LeaseRenewedUnreachable);
+        if !reachable || lease.holder != holder {
             return Renewal::Unknown;
         }
         // The front of the queue is the ticket after `settled`.
         let oldest = usize::try_from(lease.acknowledged.0 - self.settled.0)
             .ok()
             .and_then(|index| self.unsettled.get(index));
-        if oldest.is_some_and(|change| now.duration_since(change.at) > self.length / 2) {
+        if oldest.is_some_and(|change| now.duration_since(change.at) > self.length / 2)
+            && !planted(Bug::LeaseRenewedUnreachable)
+        {
             return Renewal::Overdue;
         }
         lease.expires = now + self.length;

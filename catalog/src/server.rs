@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bazaar_daemon::Tasks;
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::cache::InvalidationsClient;
 use bazaar_rpc::catalog::{
     Catalog, CatalogError, Decision, Fence, LeaseGrant, LeaseRequest, ListQuery, MAX_BATCH,
@@ -76,11 +77,17 @@ impl Catalog for Server {
     }
 
     async fn lookup(self, _: Context, key: ItemKey) -> Result<Option<Item>, CatalogError> {
-        let term = self.ruler.confirm().await?;
+        let term = if planted(Bug::ReadByDeposedLeader) {
+            self.ruler.reign()?.term
+        } else {
+            self.ruler.confirm().await?
+        };
         let Some((item, ticket)) = self.replica.lookup(term, &key)? else {
             return Ok(None);
         };
-        self.replica.settlement.settled(ticket).await;
+        if !planted(Bug::LookupOfUnsettled) {
+            self.replica.settlement.settled(ticket).await;
+        }
         Ok(Some(item))
     }
 
@@ -97,7 +104,11 @@ impl Catalog for Server {
         let settlement = &self.replica.settlement;
         // The holder counts from when it sent the request. A later leader begins to wait for the
         // lease to run out after this confirmation, and so after that.
-        self.ruler.confirm().await?;
+        if planted(Bug::LeaseByDeposedLeader) {
+            self.ruler.reign()?;
+        } else {
+            self.ruler.confirm().await?;
+        }
         if let Some(held) = held {
             match settlement.renew(held, holder) {
                 Renewal::Renewed => return Ok(self.granted(held)),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_daemon::{GroupClient, GroupError, Leader};
 use bazaar_rpc::cache::{Invalidation, Invalidations};
 use bazaar_rpc::catalog::{CatalogClient, CatalogError, LeaseGrant, LeaseRequest};
@@ -76,6 +77,9 @@ async fn ask(
         async move {
             let sent = Instant::now();
             let answer = leader.client.lease(within(PATIENCE), request).await?;
+            if planted(Bug::LeaseCountedFromReceipt) {
+                return Ok(answer.map(|grant| (Instant::now(), grant)));
+            }
             Ok(answer.map(|grant| (sent, grant)))
         }
     };
