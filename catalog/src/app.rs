@@ -24,7 +24,9 @@ const KEPT_ENTRIES: u64 = 5_000;
 /// A catalog process.
 pub struct App {
     address: std::net::SocketAddr,
-    group: Group,
+    pub(crate) group: Group,
+    #[cfg(feature = "simulation")]
+    pub(crate) replica: Arc<Replica>,
     presence: Presence,
     /// Locked as long as this lives.
     _dir: DataDir,
@@ -81,7 +83,7 @@ impl bazaar_daemon::App for App {
         tasks.spawn_vital("reign", ruler.clone().follow());
         let server = Server {
             ruler,
-            replica,
+            replica: replica.clone(),
             directory: directory.clone(),
             tasks: tasks.clone(),
         };
@@ -97,6 +99,8 @@ impl bazaar_daemon::App for App {
         Ok(Self {
             address,
             group,
+            #[cfg(feature = "simulation")]
+            replica,
             presence,
             _dir: dir,
         })

@@ -17,6 +17,8 @@ mod app;
 mod command;
 mod config;
 mod error;
+#[cfg(feature = "simulation")]
+mod inspect;
 mod leases;
 mod machine;
 mod push;
@@ -31,3 +33,5 @@ mod stock;
 pub use app::App;
 pub use config::Config;
 pub use error::{ShopError, SnapshotError};
+#[cfg(feature = "simulation")]
+pub use inspect::{Inspector, Stocked};

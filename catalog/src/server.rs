@@ -9,7 +9,7 @@ use bazaar_rpc::catalog::{
     Catalog, CatalogError, Decision, Fence, LeaseGrant, LeaseRequest, ListQuery, MAX_BATCH,
     TradeBatch,
 };
-use bazaar_rpc::connect::{Directory, client_config, client_transport};
+use bazaar_rpc::connect::{Directory, client_config, client_transport, spawned};
 use bazaar_rpc::net::Protocol;
 use bazaar_rpc::{FencingToken, Item, ItemKey, LeaseId, Term, Trade, TradeSequence};
 use tarpc::context::Context;
@@ -125,7 +125,8 @@ impl Catalog for Server {
             CatalogError::Invalid(format!("the holder cannot be reached: {error}"))
         })?;
         let (lease, from) = settlement.grant(holder).ok_or(CatalogError::Busy)?;
-        let client = InvalidationsClient::new(client_config(), client_transport(stream)).spawn();
+        let stub = InvalidationsClient::new(client_config(), client_transport(stream));
+        let client = spawned(stub);
         self.tasks
             .spawn(push(settlement.clone(), lease, client, from));
         Ok(self.granted(lease))

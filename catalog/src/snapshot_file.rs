@@ -10,13 +10,13 @@
 //!
 //! where the checksum is the CRC-32 of the file with eight zeros in the checksum's place.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bazaar_daemon::planted::{Bug, planted};
+use bazaar_machine::disk::{self, File};
 use bazaar_replication::Mark;
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ impl SnapshotFile {
     /// The state in the file, with its mark; none where there is no file.
     pub(crate) fn read(&self) -> Result<Option<(State, Mark)>, SnapshotError> {
         let file = self.path();
-        let mut bytes = match fs::read(&file) {
+        let mut bytes = match disk::read(&file) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SnapshotError::Read { file, source }),
@@ -110,7 +110,7 @@ impl SnapshotFile {
         let name =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         write_synced(&aside, state, mark).map_err(name)?;
-        fs::rename(&aside, &path).map_err(name)?;
+        disk::rename(&aside, &path).map_err(name)?;
         // The new name is durable once the directory is.
         File::open(&self.dir)
             .and_then(|dir| dir.sync_all())

@@ -1,8 +1,9 @@
 //! The directory that a process keeps its state in, locked so that it has one owner.
 
-use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use bazaar_machine::disk::{self, File, TryLockError};
 
 /// A directory that belongs to this process until it ends.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl DataDir {
             path: path.into(),
             source,
         };
-        fs::create_dir_all(path).map_err(failed)?;
+        disk::create_dir_all(path).map_err(failed)?;
         let lock = File::create(path.join("lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {

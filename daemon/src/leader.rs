@@ -9,7 +9,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bazaar_rpc::connect::{Directory, call, client_config, client_transport};
+use bazaar_rpc::connect::{Directory, call, client_config, client_transport, spawned};
 use bazaar_rpc::net::{Protocol, TcpStream};
 use bazaar_rpc::replica::{Leadership, ReplicaClient};
 use bazaar_rpc::{ServiceKind, ServiceName, Term};
@@ -233,7 +233,10 @@ async fn follow(
     loop {
         match directory.connect(replica, Protocol::Replica).await {
             Ok(stream) => {
-                let client = ReplicaClient::new(client_config(), client_transport(stream)).spawn();
+                let client = spawned(ReplicaClient::new(
+                    client_config(),
+                    client_transport(stream),
+                ));
                 // Whatever it says first is news.
                 let (mut known, mut patience) = (Leadership::default(), Duration::ZERO);
                 let limit = PATIENCE * 2;
@@ -293,7 +296,7 @@ where
                     info!(%term, leader = %name, "connected to the leader");
                     let NewClient { client, dispatch } = (self.stub)(stream);
                     // Ends with the connection, or with the last clone of the stub.
-                    let connection = tokio::spawn(dispatch);
+                    let connection = bazaar_machine::task::spawn(dispatch);
                     self.current
                         .send_replace(Some(Leader { term, name, client }));
                     tokio::select! {

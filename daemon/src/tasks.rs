@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bazaar_machine::task::spawn;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,7 +51,7 @@ impl Tasks {
     /// means nothing to anybody else.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stopping = self.stopping.clone();
-        self.tracker.spawn(async move {
+        self.spawn_to_end(async move {
             tokio::select! {
                 () = stopping.cancelled() => {}
                 () = work => {}
@@ -60,7 +61,7 @@ impl Tasks {
 
     /// Runs `work` to its end, also while the process stops (as far as the cap on stopping allows).
     pub fn spawn_to_end(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(work);
+        spawn(self.tracker.track_future(work));
     }
 
     /// Runs `work`, without which the process is of no use: when it fails, panics or ends before the
@@ -70,10 +71,10 @@ impl Tasks {
         task: &'static str,
         work: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        let handle = tokio::spawn(work);
+        let handle = spawn(work);
         let abort = handle.abort_handle();
         let tasks = self.clone();
-        self.tracker.spawn(async move {
+        self.spawn_to_end(async move {
             let reason = tokio::select! {
                 () = tasks.stopping.cancelled() => {
                     abort.abort();

@@ -78,7 +78,7 @@ impl NamingServer {
     pub(crate) async fn save(&self) -> Result<(), StoreError> {
         let records = self.with(|table, now| table.records(now));
         let store = self.inner.store.clone();
-        let saving = tokio::task::spawn_blocking(move || store.save(&records));
+        let saving = bazaar_machine::task::spawn_blocking(move || store.save(&records));
         saving
             .await
             .expect("saving does not panic, and nothing aborts it")

@@ -4,10 +4,10 @@
 //! copy that cannot be read back is set aside and the table starts empty: services fill it within
 //! one renewal.
 
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use bazaar_machine::disk::{self, File};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tracing::warn;
@@ -53,12 +53,12 @@ impl Store {
             path: path.clone(),
             source,
         };
-        let text = match fs::metadata(&path) {
+        let text = match disk::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed(error)),
             // Read as empty, which is damage.
             Ok(metadata) if metadata.len() > MAX_FILE => Vec::new(),
-            Ok(_) => fs::read(&path).map_err(failed)?,
+            Ok(_) => disk::read(&path).map_err(failed)?,
         };
         decode(&text).or_else(|damage| {
             let aside = path.with_extension("json.damaged");
@@ -66,7 +66,7 @@ impl Store {
                 file = %path.display(), damage, aside = %aside.display(),
                 "the table of names is damaged and was set aside; starting with an empty one"
             );
-            fs::rename(&path, &aside).map_err(failed)?;
+            disk::rename(&path, &aside).map_err(failed)?;
             Ok(Vec::new())
         })
     }
@@ -89,7 +89,7 @@ pub(crate) fn write_aside(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(&aside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&aside, path)?;
+    disk::rename(&aside, path)?;
     match path.parent() {
         Some(dir) => File::open(dir)?.sync_all(),
         None => Ok(()),
@@ -126,6 +126,7 @@ fn decode(text: &[u8]) -> Result<Vec<Record>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use super::*;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use bazaar_daemon::{Acceptor, DataDir, GroupClient, Presence, Routes, Tasks};
+use bazaar_machine::task::spawn_blocking;
 use bazaar_replication::Group;
 use bazaar_rpc::catalog::CatalogClient;
 use bazaar_rpc::connect::{client_config, client_transport, serve};
@@ -23,9 +24,9 @@ const RAFT_DIR: &str = "raft";
 
 /// An order replica.
 pub struct App {
-    group: Group,
+    pub(crate) group: Group,
     presence: Presence,
-    store: Store,
+    pub(crate) store: Store,
     /// Held until the end.
     _dir: DataDir,
 }
@@ -47,7 +48,7 @@ impl bazaar_daemon::App for App {
 
         // In a task, so that a store which breaks its own code is reported as any other damage is.
         let store_dir = dir.path().join(STORE_DIR);
-        let opened = tokio::task::spawn_blocking({
+        let opened = spawn_blocking({
             let store_dir = store_dir.clone();
             move || Store::open(&store_dir)
         });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bazaar_daemon::{DataDir, DataDirError};
 use bazaar_rpc::connect::{
-    ConnectError, Directory, ResolveError, call, client_config, client_transport,
+    ConnectError, Directory, ResolveError, call, client_config, client_transport, spawned,
 };
 use bazaar_rpc::net::{ClusterName, Protocol};
 use bazaar_rpc::orders::{MAX_PAGE, OrderError, OrdersClient};
@@ -160,7 +160,8 @@ async fn connect(options: &Export) -> Result<OrdersClient, ExportError> {
     for replica in replicas {
         match directory.connect(replica, Protocol::Orders).await {
             Ok(stream) => {
-                return Ok(OrdersClient::new(client_config(), client_transport(stream)).spawn());
+                let stub = OrdersClient::new(client_config(), client_transport(stream));
+                return Ok(spawned(stub));
             }
             Err(error) => failure = error.into(),
         }

@@ -9,10 +9,17 @@ mod app;
 mod cli;
 mod command;
 mod config;
+#[cfg(not(feature = "simulation"))]
+mod engine;
+#[cfg(feature = "simulation")]
+#[path = "simulated_engine.rs"]
+mod engine;
 mod error;
 pub mod export;
 mod format;
 mod in_flight;
+#[cfg(feature = "simulation")]
+mod inspect;
 mod lead;
 mod machine;
 mod recorder;
@@ -29,3 +36,5 @@ pub use cli::{Action, Cli};
 pub use config::Config;
 pub use error::StoreError;
 pub use export::Export;
+#[cfg(feature = "simulation")]
+pub use inspect::Inspector;

@@ -125,7 +125,7 @@ impl OrdersServer {
             read(&self.store)
         } else {
             let store = self.store.clone();
-            match tokio::task::spawn_blocking(move || read(&store)).await {
+            match bazaar_machine::task::spawn_blocking(move || read(&store)).await {
                 Ok(outcome) => outcome,
                 // The runtime is shutting down.
                 Err(_) => return Err(OrderError::NotLeader { leader: None }),

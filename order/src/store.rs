@@ -13,43 +13,25 @@
 //! Damage that a journal's end cannot explain is found by checksums, and by the numbers: order
 //! numbers have no gap, so a hole shows wherever it is read, and the newest orders are read at start.
 
-use std::fs::{self, File};
-use std::io;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_replication::Mark;
 use bazaar_rpc::{Order, OrderNumber, RequestId, Trade, UserId};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Slice};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::engine::{Batch, Bytes, Engine, Keyspace};
 use crate::error::StoreError;
 use crate::format::{self, FORMAT, InvalidRecord};
 use crate::state::Head;
 
-/// The cache of blocks read, in bytes.
-const CACHE: u64 = 32 << 20;
-/// The journals on disk, in bytes. What they hold is read again at start.
-const JOURNALS: u64 = 128 << 20;
-/// What each keyspace holds in memory until it writes a table, in bytes.
-const ORDERS_MEMORY: u64 = 8 << 20;
-const INDEX_MEMORY: u64 = 8 << 20;
-const META_MEMORY: u64 = 2 << 20;
-/// The tables kept open.
-const OPEN_FILES: usize = 128;
-/// The threads that write and merge tables.
-const WORKERS: usize = 2;
-
-/// The newest orders that are looked for at start: more than [`ORDERS_MEMORY`] holds. Older ones are
-/// in tables, whose blocks have checksums.
+/// The newest orders that are looked for at start: more than the engine holds in
+/// memory. Older ones are in tables, whose blocks have checksums.
 const CHECKED_AT_START: u64 = 1 << 17;
 
 /// The most bytes of orders in one part of [`Store::part`].
 pub(crate) const MAX_PART: usize = (1 << 20) - 1024;
-
-/// The file that makes a directory one of the embedded store.
-const VERSION_FILE: &str = "version";
 
 const FORMAT_KEY: &str = "format";
 const CHECKPOINT_KEY: &str = "checkpoint";
@@ -65,15 +47,7 @@ pub(crate) struct Checkpoint {
 /// The order store. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Store {
-    db: Database,
-    /// Number → trade.
-    orders: Keyspace,
-    /// Request id → number.
-    by_request: Keyspace,
-    /// User and number → nothing.
-    by_user: Keyspace,
-    /// Format and checkpoint.
-    meta: Keyspace,
+    engine: Engine,
     dir: PathBuf,
     head: watch::Sender<Head>,
 }
@@ -84,66 +58,25 @@ impl Store {
     /// # Errors
     /// When it is damaged, of another format, in use, or cannot be read.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Checkpoint), StoreError> {
-        let io = |source| StoreError::Io {
-            dir: dir.into(),
-            source,
-        };
-        if is_vacant(dir).map_err(io)? {
-            // Aside, so that what has the store's name is whole.
-            let aside = dir.with_extension("new");
-            if aside.exists() {
-                fs::remove_dir_all(&aside).map_err(io)?;
-            }
-            Self::open_files(&aside)?.create()?;
-            fs::rename(&aside, dir).map_err(io)?;
-            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(parent.unwrap_or(Path::new(".")))
-                .and_then(|it| it.sync_all())
-                .map_err(io)?;
-        }
-        if !dir.join(VERSION_FILE).exists() {
-            let reason = format!("it has no file {VERSION_FILE}");
-            return Err(StoreError::Damaged {
-                dir: dir.into(),
-                reason,
-            });
-        }
-        let store = Self::open_files(dir)?;
+        let found = Engine::open(dir, |fresh| Self::over(fresh, dir).create())?;
+        let store = Self::over(found, dir);
         let checkpoint = store.recover()?;
         store.head.send_replace(checkpoint.head);
         Ok((store, checkpoint))
     }
 
-    fn open_files(dir: &Path) -> Result<Self, StoreError> {
-        let failed = |error| failure(dir, error);
-        let db = Database::builder(dir)
-            .cache_size(CACHE)
-            .max_journaling_size(JOURNALS)
-            .max_cached_files(Some(OPEN_FILES))
-            .worker_threads(WORKERS)
-            .open()
-            .map_err(failed)?;
-        let keyspace = |name, memory| {
-            db.keyspace(name, || {
-                KeyspaceCreateOptions::default().max_memtable_size(memory)
-            })
-            .map_err(failed)
-        };
-        Ok(Self {
-            orders: keyspace("orders", ORDERS_MEMORY)?,
-            by_request: keyspace("by_request", INDEX_MEMORY)?,
-            by_user: keyspace("by_user", INDEX_MEMORY)?,
-            meta: keyspace("meta", META_MEMORY)?,
-            db,
+    fn over(engine: Engine, dir: &Path) -> Self {
+        Self {
+            engine,
             dir: dir.into(),
             head: watch::Sender::default(),
-        })
+        }
     }
 
     /// Reads the checkpoint, and checks that the orders are there that it speaks of.
     fn recover(&self) -> Result<Checkpoint, StoreError> {
-        let get = |key| self.meta.get(key).map_err(|error| self.failure(error));
-        let found = get(FORMAT_KEY)?.ok_or_else(|| self.damaged("it has no format"))?;
+        let found = self.engine.get(Keyspace::Meta, FORMAT_KEY.as_bytes())?;
+        let found = found.ok_or_else(|| self.damaged("it has no format"))?;
         if found[..] != [FORMAT] {
             let found = format!("{:?}", &found[..found.len().min(8)]);
             return Err(StoreError::Format {
@@ -152,8 +85,7 @@ impl Store {
                 known: FORMAT,
             });
         }
-        let record = get(CHECKPOINT_KEY)?.ok_or_else(|| self.damaged("it has no checkpoint"))?;
-        let checkpoint: Checkpoint = self.decode(&record)?;
+        let checkpoint = self.checkpoint()?;
         let end = checkpoint.head.next_number;
         let checked = OrderNumber(end.0.saturating_sub(CHECKED_AT_START));
         let mut last = None;
@@ -166,23 +98,26 @@ impl Store {
                 return Err(self.damaged(format!("order {number} is not in the index")));
             }
         }
-        let mut beyond = self.orders.range(end.0.to_be_bytes()..);
+        let mut beyond = (self.engine).range(Keyspace::Orders, &end.0.to_be_bytes(), &[u8::MAX; 8]);
         if beyond.next().is_some() {
             return Err(self.damaged(format!("it has orders after the last one, {end}")));
         }
         Ok(checkpoint)
     }
 
+    /// The checkpoint in the store.
+    fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        let record = self.engine.get(Keyspace::Meta, CHECKPOINT_KEY.as_bytes())?;
+        self.decode(&record.ok_or_else(|| self.damaged("it has no checkpoint"))?)
+    }
+
     /// Writes the first records of a store, durably.
     fn create(&self) -> Result<(), StoreError> {
-        let mut batch = self.batch(2);
-        batch.insert(&self.meta, FORMAT_KEY, [FORMAT]);
-        batch.insert(
-            &self.meta,
-            CHECKPOINT_KEY,
-            format::encode(&Checkpoint::default()),
-        );
-        batch.commit().map_err(|error| self.failure(error))?;
+        let mut batch = Batch::with_capacity(2);
+        batch.insert(Keyspace::Meta, FORMAT_KEY, [FORMAT]);
+        let checkpoint = format::encode(&Checkpoint::default());
+        batch.insert(Keyspace::Meta, CHECKPOINT_KEY, checkpoint);
+        self.engine.commit(batch)?;
         self.persist()
     }
 
@@ -193,17 +128,23 @@ impl Store {
         orders: &[Order],
         checkpoint: &Checkpoint,
     ) -> Result<(), StoreError> {
-        let mut batch = self.batch(3 * orders.len() + 1);
+        // What comes in a snapshot leaves the mark where it is until all of it is there.
+        let is_unindexed =
+            planted(Bug::SnapshotWithoutRequestIds) && checkpoint.mark == self.checkpoint()?.mark;
+        let mut batch = Batch::with_capacity(3 * orders.len() + 1);
         for Order { number, trade } in orders {
             let number = number.0.to_be_bytes();
-            batch.insert(&self.orders, number, format::encode(trade));
-            batch.insert(&self.by_request, trade.request.request.as_bytes(), number);
+            batch.insert(Keyspace::Orders, number, format::encode(trade));
+            let request = trade.request.request;
+            if !is_unindexed {
+                batch.insert(Keyspace::ByRequest, request.as_bytes(), number);
+            }
             if let Some(user) = trade.request.user {
-                batch.insert(&self.by_user, user_key(user, number), []);
+                batch.insert(Keyspace::ByUser, user_key(user, number), []);
             }
         }
-        batch.insert(&self.meta, CHECKPOINT_KEY, format::encode(checkpoint));
-        batch.commit().map_err(|error| self.failure(error))?;
+        batch.insert(Keyspace::Meta, CHECKPOINT_KEY, format::encode(checkpoint));
+        self.engine.commit(batch)?;
         self.head.send_if_modified(|head| {
             let moved = *head != checkpoint.head;
             *head = checkpoint.head;
@@ -214,9 +155,7 @@ impl Store {
 
     /// Makes everything that was added durable.
     pub(crate) fn persist(&self) -> Result<(), StoreError> {
-        self.db
-            .persist(PersistMode::SyncAll)
-            .map_err(|error| self.failure(error))
+        self.engine.persist()
     }
 
     /// The end of the order log: what is before it can be read.
@@ -229,10 +168,8 @@ impl Store {
         if number >= self.head().next_number {
             return Ok(None);
         }
-        let record = self
-            .orders
-            .get(number.0.to_be_bytes())
-            .map_err(|error| self.failure(error))?;
+        let key = number.0.to_be_bytes();
+        let record = self.engine.get(Keyspace::Orders, &key)?;
         let record = record.ok_or_else(|| self.missing(number))?;
         Ok(Some(Order {
             number,
@@ -247,10 +184,7 @@ impl Store {
     }
 
     fn number_of_request(&self, id: RequestId) -> Result<Option<OrderNumber>, StoreError> {
-        let number = self
-            .by_request
-            .get(id.as_bytes())
-            .map_err(|error| self.failure(error))?;
+        let number = self.engine.get(Keyspace::ByRequest, id.as_bytes())?;
         number.map(|bytes| self.number(&bytes)).transpose()
     }
 
@@ -265,11 +199,10 @@ impl Store {
             .map_or(OrderNumber(0), OrderNumber::next)
             .0
             .to_be_bytes();
-        let range: RangeInclusive<_> =
-            user_key(user, first)..=user_key(user, u64::MAX.to_be_bytes());
+        let (first, last) = (user_key(user, first), user_key(user, [u8::MAX; 8]));
         let mut orders = Vec::new();
-        for entry in self.by_user.range(range).take(limit) {
-            let key = entry.key().map_err(|error| self.failure(error))?;
+        for entry in (self.engine.range(Keyspace::ByUser, &first, &last)).take(limit) {
+            let (key, _) = entry?;
             let number = self.number(&key[8..])?;
             // The index may already be ahead of the head that readers see.
             orders.extend(self.order(number)?);
@@ -315,24 +248,18 @@ impl Store {
         &self,
         from: OrderNumber,
         end: OrderNumber,
-    ) -> impl Iterator<Item = Result<(OrderNumber, Slice), StoreError>> + '_ {
-        let mut records = self
-            .orders
-            .range(from.0.to_be_bytes()..end.0.max(from.0).to_be_bytes());
+    ) -> impl Iterator<Item = Result<(OrderNumber, Bytes), StoreError>> + '_ {
+        let (first, beyond) = (from.0.to_be_bytes(), end.0.max(from.0).to_be_bytes());
+        let mut records = self.engine.range(Keyspace::Orders, &first, &beyond);
         (from.0..end.0).map(OrderNumber).map(move |number| {
             let record = records.next().ok_or_else(|| self.missing(number))?;
-            let (key, record) = record.into_inner().map_err(|error| self.failure(error))?;
+            let (key, record) = record?;
             if self.number(&key)? == number {
                 Ok((number, record))
             } else {
                 Err(self.missing(number))
             }
         })
-    }
-
-    fn batch(&self, capacity: usize) -> OwnedWriteBatch {
-        OwnedWriteBatch::with_capacity(self.db.clone(), capacity)
-            .durability(Some(PersistMode::Buffer))
     }
 
     fn number(&self, bytes: &[u8]) -> Result<OrderNumber, StoreError> {
@@ -356,19 +283,6 @@ impl Store {
             reason: reason.into(),
         }
     }
-
-    fn failure(&self, error: fjall::Error) -> StoreError {
-        failure(&self.dir, error)
-    }
-}
-
-/// Whether there is nothing in `dir`.
-fn is_vacant(dir: &Path) -> io::Result<bool> {
-    match fs::read_dir(dir) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error),
-    }
 }
 
 /// A key of the index by user.
@@ -377,30 +291,6 @@ fn user_key(user: UserId, number: [u8; 8]) -> [u8; 16] {
     key[..8].copy_from_slice(&user.0.to_be_bytes());
     key[8..].copy_from_slice(&number);
     key
-}
-
-fn failure(dir: &Path, error: fjall::Error) -> StoreError {
-    let dir = dir.into();
-    match error {
-        fjall::Error::Locked => StoreError::Locked { dir },
-        fjall::Error::Io(source) => StoreError::Io { dir, source },
-        fjall::Error::Poisoned => {
-            let source = io::Error::other("an earlier write has failed");
-            StoreError::Io { dir, source }
-        }
-        fjall::Error::InvalidVersion(found) => {
-            let found = found.map_or("unknown".into(), |version| format!("{version:?}"));
-            StoreError::Format {
-                dir,
-                found,
-                known: FORMAT,
-            }
-        }
-        other => StoreError::Damaged {
-            dir,
-            reason: other.to_string(),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl DataDir {
             path: dir.into(),
             reason: reason.into(),
         };
-        std::fs::create_dir_all(dir).map_err(io)?;
+        bazaar_machine::disk::create_dir_all(dir).map_err(io)?;
         snapshot::clean(dir).map_err(io)?;
         let identity = identity::load(dir).map_err(|source| OpenError::Io {
             path: dir.join(identity::FILE),

@@ -4,10 +4,10 @@
 //! back under its name without what it had on disk. Its data directory therefore has a random
 //! identity from its first start on, and the group's membership records it.
 
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use bazaar_machine::disk::{self, File};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ struct Identity {
 
 /// Reads the identity in `dir`; none where there is none yet.
 pub(crate) fn load(dir: &Path) -> io::Result<Option<Uuid>> {
-    let text = match fs::read(dir.join(FILE)) {
+    let text = match disk::read(dir.join(FILE)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -52,13 +52,15 @@ pub(crate) fn create(dir: &Path) -> io::Result<Uuid> {
     let mut file = File::create(&aside)?;
     file.write_all(&text)?;
     file.sync_all()?;
-    fs::rename(&aside, dir.join(FILE))?;
+    disk::rename(&aside, dir.join(FILE))?;
     File::open(dir)?.sync_all()?;
     Ok(replica)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -34,6 +34,10 @@ mod group;
 mod identity;
 mod leadership;
 mod log_files;
+#[cfg(not(feature = "simulation"))]
+mod log_store;
+#[cfg(feature = "simulation")]
+#[path = "simulated_log.rs"]
 mod log_store;
 mod machine;
 mod mark;
@@ -41,6 +45,7 @@ mod network;
 mod peer;
 mod persistence;
 mod propose;
+mod runtime;
 mod server;
 mod snapshot;
 mod state_machine;

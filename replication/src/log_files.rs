@@ -1,16 +1,16 @@
 //! The files of the log, as they lie in its directory.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bazaar_machine::disk;
 use tracing::warn;
 
 /// The files of the log in `dir` and their sizes.
 pub(crate) fn sizes(dir: &Path) -> io::Result<BTreeMap<PathBuf, u64>> {
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(dir)? {
+    for entry in disk::read_dir(dir)? {
         let entry = entry?;
         if entry
             .path()

@@ -7,8 +7,11 @@ use std::fmt::Display;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use bazaar_machine::task::spawn;
 use bazaar_rpc::ServiceName;
-use bazaar_rpc::connect::{ConnectError, Directory, call, client_config, client_transport};
+use bazaar_rpc::connect::{
+    ConnectError, Directory, call, client_config, client_transport, spawned,
+};
 use bazaar_rpc::net::Protocol;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
@@ -82,9 +85,10 @@ impl Link {
     async fn connect(&mut self, patience: Duration) -> RpcResult<PeerClient> {
         let (directory, peer) = (self.directory.clone(), self.peer);
         let connecting = self.connecting.get_or_insert_with(|| {
-            AbortOnDropHandle::new(tokio::spawn(async move {
+            AbortOnDropHandle::new(spawn(async move {
                 let stream = directory.connect(peer, Protocol::Raft).await?;
-                Ok(PeerClient::new(client_config(), client_transport(stream)).spawn())
+                let stub = PeerClient::new(client_config(), client_transport(stream));
+                Ok(spawned(stub))
             }))
         });
         let outcome = timeout(patience, connecting)

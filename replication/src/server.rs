@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bazaar_machine::task::spawn_blocking;
 use bazaar_rpc::replica::{Leadership, Replica, ReplicaStatus};
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver as _;
 use tarpc::context::Context;
 use tokio::sync::watch;
-use tokio::task::{spawn_blocking, unconstrained};
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 use uuid::Uuid;
 

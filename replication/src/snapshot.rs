@@ -5,18 +5,18 @@
 //! there. The file is worth nothing after a crash, so it is not synced; each chunk has a checksum,
 //! because it may lie there for a while.
 
-use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bazaar_machine::disk::{self, File};
+use bazaar_machine::task::spawn_blocking;
 use bazaar_rpc::connect::call;
 use bytes::Bytes;
 use openraft::StorageError;
 use openraft::errors::{ErrorSource as _, StreamingError, Unreachable};
 use openraft::type_config::alias::ErrorSourceOf;
-use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::View;
@@ -74,7 +74,7 @@ struct Removed(PathBuf);
 impl Drop for Removed {
     fn drop(&mut self) {
         // Where that fails, the next transfer overwrites the file.
-        drop(fs::remove_file(&self.0));
+        drop(disk::remove_file(&self.0));
     }
 }
 
@@ -141,13 +141,13 @@ impl Staged {
 
 /// Removes what transfers have left in `dir` when the process ended.
 pub(crate) fn clean(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
+    for entry in disk::read_dir(dir)? {
         let path = entry?.path();
         if path
             .extension()
             .is_some_and(|extension| extension == "part")
         {
-            fs::remove_file(path)?;
+            disk::remove_file(path)?;
         }
     }
     Ok(())
@@ -222,6 +222,8 @@ fn answered<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn received(dir: &Path, chunks: &[&'static [u8]]) -> Staged {

@@ -7,12 +7,12 @@ use std::io;
 use std::sync::Arc;
 
 use bazaar_daemon::{Failure, Tasks};
+use bazaar_machine::task::spawn_blocking;
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, StoredMembership};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 
 use crate::machine::Machine;
 use crate::snapshot::Transfer;

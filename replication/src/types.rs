@@ -16,6 +16,7 @@ openraft::declare_raft_types!(
         R = Answer,
         NodeId = u64,
         Node = Node,
+        AsyncRuntime = crate::runtime::Runtime,
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
 );
 

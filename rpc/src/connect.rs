@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
-use tarpc::client::RpcError;
+use tarpc::client::{NewClient, RpcError};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel, Serve};
 use tarpc::{ClientMessage, RequestName, Response};
@@ -58,6 +58,20 @@ pub fn client_config() -> tarpc::client::Config {
     config.pending_request_buffer = MAX_CALLS_IN_FLIGHT;
     config.max_in_flight_requests = MAX_CALLS_IN_FLIGHT;
     config
+}
+
+/// Runs the connection of a client stub in a task of its own, and returns the stub.
+pub fn spawned<C, D, E>(NewClient { client, dispatch }: NewClient<C, D>) -> C
+where
+    D: Future<Output = Result<(), E>> + Send + 'static,
+    E: std::fmt::Display + Send + 'static,
+{
+    bazaar_machine::task::spawn(async move {
+        if let Err(error) = dispatch.await {
+            tracing::debug!(%error, "connection broken");
+        }
+    });
+    client
 }
 
 /// The transport of a client stub over a greeted connection.
@@ -194,7 +208,7 @@ impl Directory {
             service: ServiceName::new(ServiceKind::Nameserver, 1),
         };
         let stream = dial(self.inner.nameserver, &greeting).await?;
-        let client = NamingClient::new(client_config(), client_transport(stream)).spawn();
+        let client = spawned(NamingClient::new(client_config(), client_transport(stream)));
         *lock(&self.inner.naming) = Some(client.clone());
         Ok(client)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -150,7 +150,7 @@ impl Timestamp {
     /// The time of day now; 1970-01-01 on a machine whose clock stands before that.
     #[must_use]
     pub fn now() -> Self {
-        let since = SystemTime::now()
+        let since = bazaar_machine::clock::time_of_day()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

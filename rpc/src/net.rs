@@ -15,8 +15,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use bazaar_machine::net::{TcpListener, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-pub use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::ServiceName;

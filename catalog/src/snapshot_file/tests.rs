@@ -1,3 +1,5 @@
+use std::fs;
+
 use bazaar_rpc::Term;
 
 use super::*;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::*;
+use crate::engine::VERSION_FILE;
 use crate::samples::{request, trade};
 
 /// Appends the orders of `numbers` in batches of `batch`, each with its end as the mark.
@@ -188,7 +189,11 @@ fn tables_never_get_ahead_of_the_journal() {
     let (store, _) = Store::open(dir.path()).unwrap();
     fill(&store, 0..40, 10);
     // One keyspace's table is written, the others are in the journal only.
-    store.by_request.rotate_memtable_and_wait().unwrap();
+    store
+        .engine
+        .keyspace(Keyspace::ByRequest)
+        .rotate_memtable_and_wait()
+        .unwrap();
     fill(&store, 40..60, 10);
     let killed = copy(dir.path());
     let (store, found) = Store::open(killed.path()).unwrap();
@@ -226,7 +231,11 @@ fn a_creation_that_was_interrupted_is_done_over() {
 fn a_store_of_an_unknown_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
-    store.meta.insert(FORMAT_KEY, [FORMAT + 1]).unwrap();
+    store
+        .engine
+        .keyspace(Keyspace::Meta)
+        .insert(FORMAT_KEY, [FORMAT + 1])
+        .unwrap();
     drop(store);
     let refused = Store::open(dir.path()).err().unwrap();
     assert!(matches!(refused, StoreError::Format { .. }), "{refused}");
@@ -253,18 +262,54 @@ fn refusal(damage: impl FnOnce(&Store)) -> String {
 
 #[test]
 fn a_store_that_does_not_hold_together_is_refused() {
-    let said = refusal(|store| store.orders.remove(42_u64.to_be_bytes()).unwrap());
+    let said = refusal(|store| {
+        store
+            .engine
+            .keyspace(Keyspace::Orders)
+            .remove(42_u64.to_be_bytes())
+            .unwrap()
+    });
     assert!(said.contains("order 42 is missing"), "{said}");
-    let said = refusal(|store| store.orders.remove(99_u64.to_be_bytes()).unwrap());
+    let said = refusal(|store| {
+        store
+            .engine
+            .keyspace(Keyspace::Orders)
+            .remove(99_u64.to_be_bytes())
+            .unwrap()
+    });
     assert!(said.contains("order 99 is missing"), "{said}");
-    let said = refusal(|store| store.orders.insert(100_u64.to_be_bytes(), "x").unwrap());
+    let said = refusal(|store| {
+        store
+            .engine
+            .keyspace(Keyspace::Orders)
+            .insert(100_u64.to_be_bytes(), "x")
+            .unwrap()
+    });
     assert!(said.contains("after the last one"), "{said}");
     let id = request(99).request;
-    let said = refusal(|store| store.by_request.remove(id.as_bytes()).unwrap());
+    let said = refusal(|store| {
+        store
+            .engine
+            .keyspace(Keyspace::ByRequest)
+            .remove(id.as_bytes())
+            .unwrap()
+    });
     assert!(said.contains("not in the index"), "{said}");
-    let said = refusal(|store| store.meta.remove(CHECKPOINT_KEY).unwrap());
+    let said = refusal(|store| {
+        store
+            .engine
+            .keyspace(Keyspace::Meta)
+            .remove(CHECKPOINT_KEY)
+            .unwrap()
+    });
     assert!(said.contains("no checkpoint"), "{said}");
-    let said = refusal(|store| store.meta.remove(FORMAT_KEY).unwrap());
+    let said = refusal(|store| {
+        store
+            .engine
+            .keyspace(Keyspace::Meta)
+            .remove(FORMAT_KEY)
+            .unwrap()
+    });
     assert!(said.contains("no format"), "{said}");
 }
 
@@ -273,8 +318,12 @@ fn a_damaged_table_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     fill(&store, 0..5000, 100);
-    store.orders.rotate_memtable_and_wait().unwrap();
-    let table_dir = store.orders.path().to_path_buf();
+    store
+        .engine
+        .keyspace(Keyspace::Orders)
+        .rotate_memtable_and_wait()
+        .unwrap();
+    let table_dir = store.engine.keyspace(Keyspace::Orders).path().to_path_buf();
     drop(store);
     let (table, length) = files(&table_dir)
         .into_iter()

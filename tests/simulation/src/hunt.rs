@@ -64,7 +64,7 @@ fn profile(bug: Bug) -> Profile {
 ///
 /// # Errors
 /// When one was not caught, or when something was caught where nothing is planted.
-pub fn run(planted: &Planted) -> anyhow::Result<()> {
+pub(crate) fn run(planted: &Planted) -> anyhow::Result<()> {
     let bugs = match planted.bug {
         Some(bug) => vec![bug],
         None => Bug::all().to_vec(),

@@ -26,6 +26,8 @@ pub struct Report {
     pub faults: BTreeMap<String, u64>,
     /// What each check says, by its name.
     pub checks: BTreeMap<String, Finding>,
+    /// Of everything that happened: the same run has the same.
+    pub digest: String,
 }
 
 /// What clients did.
@@ -127,7 +129,8 @@ impl fmt::Display for Report {
         let (seed, profile) = (self.seed, &self.profile);
         writeln!(f, "seed {seed}, profile {profile}, planted bug: {bug}")?;
         let (simulated, wall) = (self.simulated.as_secs_f64(), self.wall.as_secs_f64());
-        writeln!(f, "{simulated:.1} s simulated in {wall:.1} s")?;
+        let digest = &self.digest;
+        writeln!(f, "{simulated:.1} s simulated in {wall:.1} s, digest {digest}")?;
         writeln!(f, "{:?}", self.work)?;
         writeln!(f, "faults: {:?}", self.faults)?;
         for (check, finding) in &self.checks {

@@ -2,19 +2,44 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use comfy_table::{Table, presets};
 
 use crate::children::{Run, each};
-use crate::cli::Many;
+use crate::cli::{Cli, Command, Many};
 use crate::faults::Profile;
+use crate::{drive, hunt};
 use crate::report::{Finding, Report, Work};
 
 /// The fewest acknowledged trades and answered lookups in a run, for each ten seconds of it: what
 /// has done less has proved nothing.
 const LEAST_WORK: u64 = 20;
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// When a promise was broken or could not be checked; when something broke off.
+pub fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
+        Command::Run(many) => run(many)?,
+        Command::Planted(planted) => hunt::run(planted)?,
+        Command::Seed(one) => {
+            let report = drive::run(one)?;
+            if one.machine_readable {
+                print(&serde_json::to_string(&report)?);
+            } else {
+                print(&report.to_string());
+            }
+            if !report.is_clean() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
 
 /// What all runs add up to.
 #[derive(Default)]
@@ -32,7 +57,7 @@ struct Total {
 ///
 /// # Errors
 /// When a promise was broken or could not be checked, or when the load did nothing worth checking.
-pub fn run(many: &Many) -> anyhow::Result<()> {
+fn run(many: &Many) -> anyhow::Result<()> {
     let begun = Instant::now();
     let runs = many.seeds.clone().map(|seed| Run {
         seed,

@@ -7,6 +7,8 @@ use bazaar_rpc::ServiceKind::{Catalog, Frontend, Order};
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
+use crate::Settings;
+
 use super::schedule::{Fault, Way, Whom, millis};
 
 /// A mixture of faults.
@@ -63,6 +65,17 @@ impl Profile {
         let special = &Self::ALL[1..];
         let turn = usize::try_from(seed / 2 % special.len() as u64).unwrap_or_default();
         special[turn]
+    }
+
+    /// The cluster in which its faults happen.
+    #[must_use]
+    pub fn settings(self, seed: u64) -> Settings {
+        let mut settings = Settings::from_seed(seed);
+        if self == Self::Lease {
+            // What is granted for longer outlives a change of leaders.
+            settings.lease *= 3;
+        }
+        settings
     }
 
     /// How many faults there are at a time, at the most.

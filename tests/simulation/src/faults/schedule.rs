@@ -130,6 +130,19 @@ impl Schedule {
         steps.sort_by_key(|step| step.begins);
         Self { steps }
     }
+
+    /// Leaves out the steps of these places.
+    pub fn leave_out(&mut self, places: &[usize]) {
+        let mut place = 0..;
+        self.steps.retain(|_| !places.contains(&place.next().unwrap_or_default()));
+    }
+
+    /// When the last fault ends.
+    #[must_use]
+    pub fn end(&self) -> Duration {
+        let ends = self.steps.iter().map(|step| step.begins + step.lasts);
+        ends.max().unwrap_or_default()
+    }
 }
 
 /// A length of time.
