@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use bazaar_machine::Machine;
 use bazaar_rpc::replica::{Leadership, ReplicaStatus};
 use bazaar_rpc::{ServiceKind, ServiceName};
