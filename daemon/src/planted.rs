@@ -4,7 +4,7 @@
 //! Each is one `if planted(Bug::…)` at the very place where somebody might have made that mistake.
 //! In a normal build [`planted`] is a constant `false`, so there is nothing to switch on. With the
 //! feature `planted`, which only the proof uses, at most one bug is in force in a process: the one
-//! given to [`plant`](fn@plant), or named by the environment variable `BAZAAR_PLANTED`.
+//! given to `plant`, or named by the environment variable `BAZAAR_PLANTED`.
 
 use std::fmt;
 

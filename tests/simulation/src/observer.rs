@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bazaar_history::{Observation, OrderLog, OrderRecord, StockReport, StockRecord, TradeRecord};
 use bazaar_rpc::replica::ReplicaStatus;
-use bazaar_rpc::{Order, OrderNumber, ServiceName, Term};
+use bazaar_rpc::{Order, OrderNumber, Quantity, ServiceName, Term};
 
 use crate::faults::Injector;
 use crate::{CatalogProbe, OrderProbe, Probe, World};
@@ -206,7 +206,7 @@ fn stock(name: ServiceName, catalog: &CatalogProbe) -> StockReport {
     let items = catalog.stocks().into_iter().map(|stocked| StockRecord {
         number: stocked.item.number,
         item: stocked.item.name,
-        initial: stocked.initial.try_into().expect("it was a quantity"),
+        initial: Quantity::new(stocked.initial).expect("it was a quantity"),
         quantity: stocked.item.quantity,
         volume: stocked.item.volume,
         version: stocked.item.version,
