@@ -4,6 +4,8 @@ mod disk;
 pub(crate) mod files;
 pub(crate) mod net;
 pub(crate) mod task;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
