@@ -90,11 +90,11 @@ impl Evidence {
     pub fn add<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
         self.kinds.insert(source.kind());
         match source.kind() {
-            Kind::Client => self.add_client(source),
-            Kind::Orders => self.add_orders(source),
-            Kind::Stock => self.add_stock(source),
-            Kind::Faults => self.add_faults(source),
-            Kind::Consensus => self.add_observations(source),
+            Kind::Client => self.read_client(source),
+            Kind::Orders => self.read_orders(source),
+            Kind::Stock => self.read_stock(source),
+            Kind::Faults => self.read_faults(source),
+            Kind::Consensus => self.read_observations(source),
         }
     }
 
@@ -117,18 +117,18 @@ impl Evidence {
     }
 
     /// Adds faults that were injected into a simulation.
-    pub fn add_fault_list(&mut self, faults: impl IntoIterator<Item = Fault>) {
+    pub fn add_faults(&mut self, faults: impl IntoIterator<Item = Fault>) {
         self.kinds.insert(Kind::Faults);
         self.faults.extend(faults);
     }
 
     /// Adds how simulated replicas saw their groups, in the order in which each was seen.
-    pub fn add_observed(&mut self, observations: impl IntoIterator<Item = Observation>) {
+    pub fn add_observations(&mut self, observations: impl IntoIterator<Item = Observation>) {
         self.kinds.insert(Kind::Consensus);
         self.observations.extend(observations);
     }
 
-    fn add_client<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
+    fn read_client<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
         let mut operations = Operations::new(source.file());
         for event in source.records::<ClientEvent>()? {
             let (line, event) = event?;
@@ -138,7 +138,7 @@ impl Evidence {
         Ok(())
     }
 
-    fn add_orders<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
+    fn read_orders<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
         let name = source.origin().source.clone();
         let mut orders = Vec::new();
         let end = read_to_end(source, |line| match line {
@@ -156,7 +156,7 @@ impl Evidence {
         Ok(())
     }
 
-    fn add_stock<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
+    fn read_stock<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
         let name = source.origin().source.clone();
         let (mut items, mut outbox) = (Vec::new(), Vec::new());
         let end = read_to_end(source, |line| match line {
@@ -179,7 +179,7 @@ impl Evidence {
         Ok(())
     }
 
-    fn add_faults<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
+    fn read_faults<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
         let mut faults = Faults::new(source.file());
         for event in source.records()? {
             let (line, event) = event?;
@@ -189,7 +189,7 @@ impl Evidence {
         Ok(())
     }
 
-    fn add_observations<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
+    fn read_observations<B: BufRead>(&mut self, source: Source<B>) -> Result<(), Error> {
         let mut records = source.records::<Observation>()?;
         let mut last = HashMap::new();
         while let Some(observation) = records.next() {

@@ -11,7 +11,11 @@
 //! | `faults` | whoever injects them | [`FaultEvent`]: which was active when |
 //! | `consensus` | whoever watches replicas | [`Observation`]: terms, leaders, digests |
 //!
-//! [`Writer`] writes them and [`Source`] reads them, both line by line.
+//! [`Writer`] writes them and [`Source`] reads them, both line by line. [`Evidence`] is all of a run's
+//! histories in memory, read from files or put together by a simulation; [`suite::check`] runs every
+//! checker of [`check`] that it permits.
+//!
+//! Times are numbers: of [`clock`] where processes are real, of a simulation's own clock otherwise.
 
 pub mod check;
 pub mod clock;
@@ -22,6 +26,8 @@ mod operation;
 mod reader;
 mod record;
 mod requests;
+#[cfg(test)]
+mod samples;
 pub mod suite;
 mod verdict;
 mod writer;

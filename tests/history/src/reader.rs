@@ -211,3 +211,6 @@ fn parse<T: DeserializeOwned>(line: &[u8], kind: Kind) -> Result<T, Problem> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use crate::{Evidence, Kind, Verdict};
 /// How to check.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Nobody else traded: every order in the logs must be of a request in the histories.
+    /// Nobody else has ever traded: every order in the logs must be of a request in the histories.
     pub is_complete: bool,
     /// See [`linearizability::Options::without_log`].
     pub without_log: bool,
@@ -104,6 +104,7 @@ pub fn check(evidence: &Evidence, options: &Options) -> Report {
     let suite = Suite { evidence };
     let search = linearizability::Options {
         budget: options.budget,
+        is_complete: options.is_complete,
         without_log: options.without_log,
     };
     let checks = vec![

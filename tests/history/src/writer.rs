@@ -11,7 +11,7 @@ use crate::{Origin, Record};
 /// What is gathered before it is handed to the kernel, in bytes.
 const BUFFER: usize = 1 << 16;
 
-/// Writes one history, line by line. It keeps [`BUFFER`](self) bytes and nothing else in memory.
+/// Writes one history, line by line. It keeps 64 KiB and a line in memory.
 ///
 /// Dropped, it writes what it has and hides what goes wrong with that: end it with
 /// [`Writer::finish`].

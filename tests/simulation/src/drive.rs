@@ -17,7 +17,7 @@ use crate::observer::{Observer, elections, holdings};
 use crate::report::Report;
 use crate::verify::{Seen, verify};
 use crate::workload::{Frontend, Recorder, Shared, Workload};
-use crate::{Probe, Settings, World, log};
+use crate::{Probe, World, log};
 
 /// How long the cluster may take until it serves for the first time.
 const BOOT: Duration = Duration::from_secs(30);

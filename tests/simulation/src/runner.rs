@@ -174,7 +174,7 @@ impl Total {
 /// A table in Markdown, to be pasted into documents.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN).set_header(header);
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
     table
 }
 

@@ -163,3 +163,82 @@ fn check_stock(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{finding, log, order, stock, units};
+
+    #[test]
+    fn replicas_at_several_positions_of_one_log_are_as_it_should_be() {
+        let logs = [log(1, (0..5).map(order)), log(2, (0..5).map(order))];
+        let mut ahead = stock(3, 6);
+        ahead.outbox = vec![order(4).trade, order(5).trade];
+        assert_eq!(
+            check(&logs, &[stock(1, 5), stock(2, 2), ahead]),
+            Verdict::Ok
+        );
+    }
+
+    #[test]
+    fn an_oversold_item_is_found_where_it_is_oversold() {
+        let mut orders: Vec<_> = (0..3).map(order).collect();
+        orders[1].trade.quantity = units(100);
+        let found = finding(check(&[log(2, orders)], &[stock(1, 0)]));
+        assert!(
+            found.contains("order/2: oversold: 99 units were in stock"),
+            "{found}"
+        );
+        assert!(found.contains("trade 1:"), "{found}");
+    }
+
+    #[test]
+    fn a_version_that_does_not_follow_is_found() {
+        let mut orders: Vec<_> = (0..3).map(order).collect();
+        orders[1].trade.version = Version(7);
+        let found = finding(check(&[log(1, orders)], &[stock(1, 0)]));
+        assert!(found.contains("version 3 is due"), "{found}");
+    }
+
+    #[test]
+    fn a_stock_that_its_trades_do_not_make_is_found() {
+        let logs = [log(1, (0..5).map(order))];
+        let changes: [fn(&mut StockRecord); 3] = [
+            |item| item.quantity = units(96),
+            |item| item.volume = 6,
+            |item| item.version = Version(7),
+        ];
+        for change in changes {
+            let mut wrong = stock(1, 5);
+            change(&mut wrong.items[0]);
+            let found = finding(check(&logs, &[wrong]));
+            assert!(found.contains("do not make its GameStart"), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_trade_that_the_catalog_made_and_nobody_has_is_found() {
+        let logs = [log(1, (0..5).map(order))];
+        let found = finding(check(&logs, &[stock(1, 6)]));
+        assert!(found.contains("made trade 5"), "{found}");
+    }
+
+    #[test]
+    fn a_trade_that_is_recorded_as_another_is_found() {
+        let mut ahead = stock(1, 5);
+        let mut other = order(4).trade;
+        other.quantity = units(2);
+        ahead.outbox = vec![other];
+        let found = finding(check(&[log(1, (0..5).map(order))], &[ahead]));
+        assert!(found.contains("recorded as another"), "{found}");
+    }
+
+    #[test]
+    fn replicas_that_opened_with_other_stock_are_found() {
+        let mut other = stock(2, 0);
+        other.items[0].initial = units(99);
+        other.items[0].quantity = units(99);
+        let found = finding(check(&[], &[stock(1, 0), other]));
+        assert!(found.contains("opened with another stock"), "{found}");
+    }
+}

@@ -76,3 +76,41 @@ fn compare_stocks(one: &StockReport, other: &StockReport, findings: &mut Finding
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{finding, log, order, stock, units};
+
+    #[test]
+    fn equal_replicas_and_stocks_of_other_positions_are_as_it_should_be() {
+        let logs = [1, 2, 3].map(|replica| log(replica, (0..5).map(order)));
+        let stocks = [stock(1, 5), stock(2, 5), stock(3, 2)];
+        assert_eq!(check(&logs, &stocks), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_log_that_is_shorter_or_other_is_found() {
+        let whole = || log(1, (0..5).map(order));
+        let shorter = log(2, (0..4).map(order));
+        let found = finding(check(&[whole(), shorter.clone()], &[]));
+        assert!(found.starts_with("order/2 lacks"), "{found}");
+        let found = finding(check(&[shorter, whole()], &[]));
+        assert!(found.starts_with("order/2 lacks"), "{found}");
+        let mut other = whole();
+        other.orders.swap(2, 3);
+        let found = finding(check(&[whole(), whole(), other], &[]));
+        assert!(found.contains("differ in their logs"), "{found}");
+    }
+
+    #[test]
+    fn stocks_that_differ_at_one_position_are_found() {
+        let mut other = stock(2, 5);
+        other.items[0].quantity = units(94);
+        let found = finding(check(&[], &[stock(1, 5), other]));
+        assert!(found.contains("differ in GameStart"), "{found}");
+        let mut none = stock(2, 5);
+        none.items.clear();
+        finding(check(&[], &[stock(1, 5), none]));
+    }
+}

@@ -209,3 +209,92 @@ fn agree(one: What<'_>, other: What<'_>) -> bool {
     };
     versions && (one.0, one.1, one.2) == (other.0, other.1, other.2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{bought, finding, item, lookup, ok, operation, refused, trade, traded};
+    use crate::samples::{units, unknown};
+
+    fn query((invoked, at): (u64, u64), number: u64, version: u64) -> Operation {
+        let answer = Answer::Order {
+            item: item(),
+            side: Side::Buy,
+            quantity: units(1),
+            version: Some(Version(version)),
+        };
+        let number = OrderNumber(number);
+        operation(invoked, Call::Query { number }, ok(at, answer))
+    }
+
+    #[test]
+    fn lookups_that_show_what_was_acknowledged_or_is_under_way_are_as_it_should_be() {
+        let operations = [
+            lookup((1, 2), 100, 1),
+            bought((3, 10), 0, 2),
+            // Under way, it may show what was before and what is after.
+            lookup((4, 5), 100, 1),
+            lookup((6, 7), 99, 2),
+            lookup((9, 12), 99, 2),
+            bought((10, 20), 1, 3),
+            lookup((11, 30), 98, 3),
+            // Sent again, it is answered as it was first.
+            traded((40, 41), trade(Side::Buy, 1, "0"), 0, 2),
+            query((50, 51), 0, 2),
+        ];
+        assert_eq!(check(&operations), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_lookup_of_what_was_before_an_acknowledged_trade_is_found() {
+        let found = finding(check(&[bought((3, 10), 0, 2), lookup((11, 12), 100, 1)]));
+        assert!(
+            found.contains("a stale lookup of GameStart: version 1"),
+            "{found}"
+        );
+        assert!(found.contains("client.ndjson:5"), "{found}");
+        assert!(found.contains("client.ndjson:13"), "{found}");
+    }
+
+    #[test]
+    fn lookups_that_go_back_are_found_while_the_trade_is_unknown() {
+        let operations = [
+            unknown(1, trade(Side::Buy, 1, "k")),
+            lookup((2, 3), 99, 2),
+            lookup((4, 5), 100, 1),
+        ];
+        let found = finding(check(&operations));
+        assert!(found.contains("shown by a lookup"), "{found}");
+    }
+
+    #[test]
+    fn a_trade_on_what_was_before_is_found() {
+        let found = finding(check(&[bought((1, 2), 0, 2), bought((3, 4), 1, 2)]));
+        assert!(found.contains("a stale trade"), "{found}");
+    }
+
+    #[test]
+    fn an_order_that_is_gone_or_has_changed_is_found() {
+        let number = OrderNumber(0);
+        let gone = refused((5, 6), Call::Query { number }, Reason::NotFound);
+        let found = finding(check(&[bought((1, 2), 0, 2), gone.clone()]));
+        assert!(found.contains("was not found"), "{found}");
+        // Asked for before it was acknowledged, it need not be there.
+        assert_eq!(check(&[bought((1, 5), 0, 2), gone]), Verdict::Ok);
+        let found = finding(check(&[bought((1, 2), 0, 2), query((3, 4), 0, 3)]));
+        assert!(found.contains("two different orders"), "{found}");
+    }
+
+    #[test]
+    fn answers_without_versions_leave_it_open() {
+        let mut blind = lookup((1, 2), 100, 1);
+        blind.outcome = ok(
+            2,
+            Answer::Stock {
+                quantity: units(100),
+                version: None,
+            },
+        );
+        assert!(matches!(check(&[blind]), Verdict::Unknown(_)));
+    }
+}

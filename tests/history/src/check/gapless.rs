@@ -35,3 +35,32 @@ pub fn check(logs: &[OrderLog]) -> Verdict {
     }
     findings.verdict()
 }
+
+#[cfg(test)]
+mod tests {
+    use bazaar_rpc::TradeSequence;
+
+    use super::*;
+    use crate::samples::{finding, log, order};
+
+    #[test]
+    fn numbers_from_zero_without_a_gap_are_as_it_should_be() {
+        assert_eq!(check(&[log(1, (0..5).map(order)), log(2, [])]), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_gap_a_repetition_a_late_start_and_a_missing_end_are_found() {
+        for numbers in [&[0, 1, 3][..], &[0, 1, 1, 2], &[1, 2], &[0, 2, 1]] {
+            let numbers = numbers.iter().copied();
+            let found = finding(check(&[log(1, numbers.map(order))]));
+            assert!(found.contains("is due"), "{found}");
+        }
+        let mut short = log(1, (0..5).map(order));
+        short.applied = TradeSequence(6);
+        let found = finding(check(&[short]));
+        assert!(found.contains("5 orders, though trades up to 6"), "{found}");
+        let mut skips = order(1);
+        skips.trade.sequence = TradeSequence(2);
+        finding(check(&[log(1, [order(0), skips])]));
+    }
+}

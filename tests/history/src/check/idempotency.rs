@@ -42,3 +42,40 @@ pub fn check(operations: &[Operation]) -> Verdict {
     }
     findings.verdict()
 }
+
+#[cfg(test)]
+mod tests {
+    use bazaar_rpc::Side;
+
+    use super::*;
+    use crate::samples::{bought, finding, trade, traded, unknown};
+
+    #[test]
+    fn a_key_that_is_always_answered_alike_is_as_it_should_be() {
+        let again = || trade(Side::Buy, 1, "0");
+        let operations = [
+            bought((1, 2), 0, 2),
+            unknown(3, again()),
+            traded((4, 5), again(), 0, 2),
+            traded((6, 7), again(), 0, 2),
+            bought((8, 9), 1, 3),
+        ];
+        assert_eq!(check(&operations), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_key_with_two_numbers_or_versions_is_found() {
+        for (number, version) in [(1, 2), (0, 3)] {
+            let again = traded((4, 5), trade(Side::Buy, 1, "0"), number, version);
+            let found = finding(check(&[bought((1, 2), 0, 2), again]));
+            assert!(found.contains("two answers"), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_number_with_two_keys_is_found() {
+        let other = traded((3, 4), trade(Side::Buy, 1, "other"), 0, 3);
+        let found = finding(check(&[bought((1, 2), 0, 2), other]));
+        assert!(found.contains("acknowledged to two keys"), "{found}");
+    }
+}

@@ -36,8 +36,10 @@ pub use search::Budget;
 pub struct Options {
     /// How much the search may cost, for each item.
     pub budget: Budget,
+    /// The operations are all that there were since the items were opened.
+    pub is_complete: bool,
     /// Do not let the order log tell what became of trades of unknown outcome, nor of trades that
-    /// are not in the history. The operations must then be all that there were.
+    /// are not in the history: since the first operation there must have been none then.
     pub without_log: bool,
 }
 
@@ -65,6 +67,7 @@ pub fn check(
 ) -> Verdict {
     let log = logs.iter().max_by_key(|log| log.orders.len());
     let log = log.filter(|_| !options.without_log);
+    let has_all_trades = log.is_some() || options.is_complete;
     let mut items = entries(operations, log);
     let mut findings = Findings::default();
     let mut unknown = Vec::new();
@@ -74,7 +77,7 @@ pub fn check(
         }
         entries.sort_by_key(|entry| (entry.step.invoked, entry.step.returned));
         let steps: Vec<_> = entries.iter().map(|entry| entry.step).collect();
-        let Some(initial) = initial(item, &steps, log.is_some(), stocks) else {
+        let Some(initial) = initial(item, &steps, has_all_trades, stocks) else {
             unknown.push(format!("with which stock {item} began is not known"));
             continue;
         };

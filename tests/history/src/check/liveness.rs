@@ -124,3 +124,82 @@ fn last_moment(operations: &[Operation]) -> u64 {
         .map(|one| one.completed().unwrap_or(one.invoked));
     moments.max().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bazaar_rpc::Side;
+
+    use super::*;
+    use crate::Place;
+    use crate::samples::{bought, finding, lookup, short, trade, unknown};
+
+    /// Times here are in nanoseconds, and so is the time to recover.
+    const RECOVERY: Duration = Duration::from_nanos(100);
+
+    fn fault(began: u64, ended: Option<u64>) -> Fault {
+        let (file, line) = (Path::new("faults.ndjson").into(), 2);
+        Fault {
+            place: Place { file, line },
+            what: "kill order/3".into(),
+            began,
+            ended,
+        }
+    }
+
+    fn verdict(operations: &[Operation]) -> Verdict {
+        check(
+            operations,
+            &[fault(10, Some(1000)), fault(20, Some(30))],
+            RECOVERY,
+        )
+    }
+
+    #[test]
+    fn operations_that_succeed_in_time_and_from_then_on_are_as_it_should_be() {
+        let operations = [
+            unknown(500, trade(Side::Buy, 1, "under a fault")),
+            unknown(1010, trade(Side::Buy, 1, "soon after")),
+            bought((1020, 1090), 0, 2),
+            lookup((1030, 1040), 99, 2),
+            bought((1200, 1210), 1, 3),
+            short((1220, 1230), 200, None),
+        ];
+        assert_eq!(verdict(&operations), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_sort_of_operation_that_does_not_succeed_in_time_is_found() {
+        let operations = [lookup((1030, 1040), 99, 2), bought((1020, 1300), 0, 2)];
+        let found = finding(verdict(&operations));
+        assert!(found.contains("no trade succeeded in time"), "{found}");
+        let mut never = unknown(1010, trade(Side::Buy, 1, "k"));
+        never.outcome = Outcome::Unknown {
+            at: None,
+            reason: "none".into(),
+        };
+        finding(verdict(&[never, lookup((1030, 1400), 99, 2)]));
+    }
+
+    #[test]
+    fn an_operation_that_fails_later_is_found() {
+        let late = unknown(1500, trade(Side::Buy, 1, "k"));
+        let found = finding(verdict(&[bought((1020, 1030), 0, 2), late]));
+        assert!(found.contains("long after"), "{found}");
+    }
+
+    #[test]
+    fn a_history_that_ends_too_soon_or_a_fault_that_does_not_leave_it_open() {
+        assert!(matches!(
+            verdict(&[bought((500, 510), 0, 2)]),
+            Verdict::Unknown(_)
+        ));
+        let early = unknown(1010, trade(Side::Buy, 1, "k"));
+        assert!(matches!(verdict(&[early]), Verdict::Unknown(_)));
+        let fine = [bought((1020, 1030), 0, 2)];
+        let verdict = check(&fine, &[fault(10, None)], RECOVERY);
+        assert!(matches!(verdict, Verdict::Unknown(why) if why.contains("kill order/3")));
+        assert!(matches!(check(&fine, &[], RECOVERY), Verdict::Unknown(_)));
+    }
+}

@@ -61,3 +61,51 @@ fn first_of<'a, K: std::hash::Hash + Eq>(
 fn show(seen: &Observation) -> String {
     serde_json::to_string(seen).expect("an observation is JSON")
 }
+
+#[cfg(test)]
+mod tests {
+    use bazaar_rpc::Term;
+
+    use super::*;
+    use crate::samples::finding;
+
+    fn seen(
+        replica: &str,
+        term: u64,
+        leader: Option<&str>,
+        state: Option<(u64, &str)>,
+    ) -> Observation {
+        Observation {
+            at: 0,
+            replica: replica.parse().unwrap(),
+            term: Term(term),
+            leader: leader.map(|leader| leader.parse().unwrap()),
+            applied: state.map(|(applied, _)| applied),
+            digest: state.map(|(_, digest)| digest.into()),
+        }
+    }
+
+    #[test]
+    fn one_leader_a_term_and_one_state_an_index_are_as_it_should_be() {
+        let observations = [
+            seen("order/1", 1, None, Some((3, "a"))),
+            seen("order/1", 1, Some("order/3"), Some((4, "b"))),
+            seen("order/2", 1, Some("order/3"), Some((4, "b"))),
+            seen("order/2", 2, Some("order/2"), Some((9, "c"))),
+            // The other group's terms are its own.
+            seen("catalog/1", 1, Some("catalog/1"), Some((4, "z"))),
+        ];
+        assert_eq!(check(&observations), Verdict::Ok);
+    }
+
+    #[test]
+    fn two_leaders_a_term_that_goes_back_and_two_states_are_found() {
+        let one = || seen("order/1", 2, Some("order/3"), Some((4, "a")));
+        let found = finding(check(&[one(), seen("order/2", 2, Some("order/2"), None)]));
+        assert!(found.contains("two leaders in term 2"), "{found}");
+        let found = finding(check(&[one(), seen("order/1", 1, None, None)]));
+        assert!(found.contains("the term of order/1 went back"), "{found}");
+        let found = finding(check(&[one(), seen("order/2", 2, None, Some((4, "b")))]));
+        assert!(found.contains("two states at index 4"), "{found}");
+    }
+}
