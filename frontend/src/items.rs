@@ -11,8 +11,8 @@ use tarpc::context::Context;
 use tokio::sync::Semaphore;
 
 use crate::Error;
-use crate::lease;
 use crate::cache::{Cache, Fetch, Lookup};
+use crate::lease;
 
 /// How long a lookup may take.
 const DEADLINE: Duration = Duration::from_secs(5);

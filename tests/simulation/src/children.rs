@@ -63,13 +63,20 @@ impl Run {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| error.to_string())?;
-        let last = output.stdout.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
+        let last = output
+            .stdout
+            .split(|byte| *byte == b'\n')
+            .rfind(|line| !line.is_empty());
         last.and_then(|line| serde_json::from_slice(line).ok())
             .ok_or_else(|| {
                 let text = String::from_utf8_lossy(&output.stderr);
                 let lines: Vec<_> = text.lines().rev().take(12).collect();
                 let lines: Vec<_> = lines.into_iter().rev().collect();
-                format!("the run broke off ({}):\n{}", output.status, lines.join("\n"))
+                format!(
+                    "the run broke off ({}):\n{}",
+                    output.status,
+                    lines.join("\n")
+                )
             })
     }
 }
@@ -83,7 +90,12 @@ pub(crate) fn each<T: Send, O: Send>(
     mut take: impl FnMut(O),
 ) {
     let tasks: Mutex<VecDeque<T>> = Mutex::new(tasks.into_iter().collect());
-    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let next = || {
+        tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
     thread::scope(|threads| {
         let (sender, outcomes) = mpsc::channel();
         for _ in 0..jobs.get() {

@@ -114,7 +114,10 @@ pub struct Planted {
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {
-    let parse = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
+    let parse = |text: &str| {
+        text.parse::<u64>()
+            .map_err(|error| format!("{text:?}: {error}"))
+    };
     let (first, end) = text.split_once("..").ok_or("two numbers, as in 0..200")?;
     let range = parse(first)?..parse(end)?;
     if range.is_empty() {

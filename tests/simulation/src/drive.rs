@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bazaar_daemon::planted::plant;
@@ -17,7 +17,7 @@ use crate::observer::{Observer, elections, holdings};
 use crate::report::Report;
 use crate::verify::{Seen, verify};
 use crate::workload::{Frontend, Recorder, Shared, Workload};
-use crate::{Probe, World, log};
+use crate::{Probe, World, clock, log};
 
 /// How long the cluster may take until it serves for the first time.
 const BOOT: Duration = Duration::from_secs(30);
@@ -31,10 +31,9 @@ const SETTLING: Duration = Duration::from_secs(10);
 /// When the run broke off, or its trace could not be written. What the checks found is no error.
 pub fn run(one: &One) -> anyhow::Result<Report> {
     plant(one.bug);
-    // The process's clock is the simulation's from here on.
-    let begun = Instant::now();
+    let begun = clock::wall();
     let mut report = World::isolated(one.seed, || simulate(one))?;
-    report.wall = begun.elapsed();
+    report.wall = clock::wall() - begun;
     Ok(report)
 }
 
@@ -85,7 +84,9 @@ fn simulate(one: &One) -> anyhow::Result<Report> {
     }
     for name in world.names() {
         if world.probe(name).is_none() && !injector.lied().contains(&name) {
-            observer.ends.push(format!("{name} does not serve at the end"));
+            observer
+                .ends
+                .push(format!("{name} does not serve at the end"));
         }
     }
     world.note("the end");

@@ -1,7 +1,7 @@
 //! Plants bugs, one at a time, and looks how long they stay unnoticed.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bazaar_daemon::planted::Bug;
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::children::{Run, each};
 use crate::cli::Planted;
+use crate::clock;
 use crate::faults::Profile;
 use crate::runner::{print, table};
 
@@ -83,7 +84,11 @@ pub(crate) fn run(planted: &Planted) -> anyhow::Result<()> {
             hunts.push(hunt);
         },
     );
-    let place = |hunt: &Hunt| Bug::all().iter().position(|bug| bug.to_string() == hunt.bug);
+    let place = |hunt: &Hunt| {
+        Bug::all()
+            .iter()
+            .position(|bug| bug.to_string() == hunt.bug)
+    };
     hunts.sort_by_key(place);
     if let Some(path) = &planted.json {
         let json = serde_json::to_vec_pretty(&hunts).context("hunts are plain data")?;
@@ -93,13 +98,17 @@ pub(crate) fn run(planted: &Planted) -> anyhow::Result<()> {
     let missed: Vec<_> = hunts.iter().filter(|hunt| hunt.catch.is_none()).collect();
     let missed: Vec<_> = missed.iter().map(|hunt| hunt.bug.as_str()).collect();
     ensure!(missed.is_empty(), "not caught: {}", missed.join(", "));
-    let suspect: Vec<_> = hunts.iter().flat_map(|hunt| &hunt.without).cloned().collect();
+    let suspect: Vec<_> = hunts
+        .iter()
+        .flat_map(|hunt| &hunt.without)
+        .cloned()
+        .collect();
     ensure!(suspect.is_empty(), "without a bug: {}", suspect.join("; "));
     Ok(())
 }
 
 fn hunt(bug: Bug, planted: &Planted) -> Hunt {
-    let begun = Instant::now();
+    let begun = clock::wall();
     let mut hunt = Hunt {
         bug: bug.to_string(),
         story: bug.story(),
@@ -132,7 +141,7 @@ fn hunt(bug: Bug, planted: &Planted) -> Hunt {
             break;
         }
     }
-    hunt.wall = begun.elapsed();
+    hunt.wall = clock::wall() - begun;
     // The check speaks of the bug only if it has nothing to say without it.
     let run = Run {
         seed: hunt.catch.as_ref().map_or(0, |catch| catch.seed),
@@ -142,12 +151,24 @@ fn hunt(bug: Bug, planted: &Planted) -> Hunt {
     };
     let report = run.perform();
     let suspects = report.violations().chain(report.unknown());
-    hunt.without = suspects.map(|check| format!("{check} ({})", run.command())).collect();
+    hunt.without = suspects
+        .map(|check| format!("{check} ({})", run.command()))
+        .collect();
     hunt
 }
 
 fn render(hunts: &[Hunt]) -> String {
-    let mut rows = table(&["bug", "story", "caught by", "faults", "seed", "seeds tried", "simulated", "wall", "the same seed without it"]);
+    let mut rows = table(&[
+        "bug",
+        "story",
+        "caught by",
+        "faults",
+        "seed",
+        "seeds tried",
+        "simulated",
+        "wall",
+        "the same seed without it",
+    ]);
     for hunt in hunts {
         let (caught, seed) = match &hunt.catch {
             Some(catch) => (catch.checks.join(", "), catch.seed.to_string()),

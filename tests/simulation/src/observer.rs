@@ -2,10 +2,10 @@
 //! end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-use bazaar_history::{Observation, OrderLog, OrderRecord, StockReport, StockRecord, TradeRecord};
+use bazaar_history::{Observation, OrderLog, OrderRecord, StockRecord, StockReport, TradeRecord};
 use bazaar_rpc::replica::ReplicaStatus;
 use bazaar_rpc::{Order, OrderNumber, Quantity, ServiceName, Term};
 
@@ -80,19 +80,24 @@ impl Observer {
         catalog: &CatalogProbe,
     ) {
         let status = catalog.status();
-        let mut digest = String::new();
+        let mut digest = DefaultHasher::new();
         for stocked in catalog.stocks() {
             let item = &stocked.item;
             let (initial, bought, sold) = (stocked.initial, stocked.bought, stocked.sold);
             let quantity = item.quantity.units();
             if initial + sold != bought + quantity || item.volume != bought + sold {
                 let name = status.name;
-                self.report(world, format_args!("{name}: the stock does not add up: {stocked:?}"));
+                self.report(
+                    world,
+                    format_args!("{name}: the stock does not add up: {stocked:?}"),
+                );
             }
-            drop(write!(digest, "{}:{initial}+{sold}-{bought}@{} ", item.number, item.version));
+            (item.number, item.version, initial, bought, sold).hash(&mut digest);
         }
         // The stock is what the trades made it, whatever else the log holds.
         let trades = catalog.outbox().end.0;
+        // Before the first trade, the shops may be open or not.
+        let digest = (trades > 0).then(|| format!("{:016x}", digest.finish()));
         self.observe(world, injector, status, trades, digest);
     }
 
@@ -117,9 +122,12 @@ impl Observer {
             self.compare(world, name, order);
         }
         self.read.insert(name, end);
-        let last = end.0.checked_sub(1).and_then(|last| usize::try_from(last).ok());
+        let last = end
+            .0
+            .checked_sub(1)
+            .and_then(|last| usize::try_from(last).ok());
         let last = last.and_then(|last| self.orders.get(last));
-        let digest = last.map(ToString::to_string).unwrap_or_default();
+        let digest = last.map(ToString::to_string);
         self.observe(world, injector, status, end.0, digest);
     }
 
@@ -144,7 +152,7 @@ impl Observer {
         injector: Option<&Injector>,
         status: ReplicaStatus,
         applied: u64,
-        digest: String,
+        digest: Option<String>,
     ) {
         let term = status.leadership.term;
         let highest = self.terms.entry(status.name).or_default();
@@ -159,7 +167,7 @@ impl Observer {
             term,
             leader: status.leadership.leader,
             applied: Some(applied),
-            digest: Some(digest),
+            digest,
         });
     }
 

@@ -130,7 +130,10 @@ impl fmt::Display for Report {
         writeln!(f, "seed {seed}, profile {profile}, planted bug: {bug}")?;
         let (simulated, wall) = (self.simulated.as_secs_f64(), self.wall.as_secs_f64());
         let digest = &self.digest;
-        writeln!(f, "{simulated:.1} s simulated in {wall:.1} s, digest {digest}")?;
+        writeln!(
+            f,
+            "{simulated:.1} s simulated in {wall:.1} s, digest {digest}"
+        )?;
         writeln!(f, "{:?}", self.work)?;
         writeln!(f, "faults: {:?}", self.faults)?;
         for (check, finding) in &self.checks {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use comfy_table::{Table, presets};
@@ -11,8 +11,8 @@ use comfy_table::{Table, presets};
 use crate::children::{Run, each};
 use crate::cli::{Cli, Command, Many};
 use crate::faults::Profile;
-use crate::{drive, hunt};
 use crate::report::{Finding, Report, Work};
+use crate::{clock, drive, hunt};
 
 /// The fewest acknowledged trades and answered lookups in a run, for each ten seconds of it: what
 /// has done less has proved nothing.
@@ -58,7 +58,7 @@ struct Total {
 /// # Errors
 /// When a promise was broken or could not be checked, or when the load did nothing worth checking.
 fn run(many: &Many) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let begun = clock::wall();
     let runs = many.seeds.clone().map(|seed| Run {
         seed,
         profile: many.profile.unwrap_or_else(|| Profile::of(seed)),
@@ -81,7 +81,7 @@ fn run(many: &Many) -> anyhow::Result<()> {
         let json = serde_json::to_vec_pretty(&reports).context("reports are plain data")?;
         fs::write(path, json).with_context(|| path.display().to_string())?;
     }
-    print(&total.table(begun.elapsed()));
+    print(&total.table(clock::wall() - begun));
     let Total { seeds, failed, .. } = total;
     ensure!(failed == 0, "{failed} of {seeds} seeds failed");
     Ok(())
@@ -104,7 +104,11 @@ fn add_load_check(report: &mut Report, duration: Duration) {
 
 /// One line for each check that a run has failed, and the command that replays it.
 fn complaint(run: &Run, report: &Report) -> String {
-    let mut lines = vec![format!("seed {} failed; replay: {}", run.seed, run.command())];
+    let mut lines = vec![format!(
+        "seed {} failed; replay: {}",
+        run.seed,
+        run.command()
+    )];
     for (check, finding) in &report.checks {
         match finding {
             Finding::Ok => {}
@@ -146,7 +150,17 @@ impl Total {
             checks,
             ..
         } = self;
-        let mut runs = table(&["seeds", "simulated", "wall", "operations", "trades", "unknown", "lookups", "replayed", "elections"]);
+        let mut runs = table(&[
+            "seeds",
+            "simulated",
+            "wall",
+            "operations",
+            "trades",
+            "unknown",
+            "lookups",
+            "replayed",
+            "elections",
+        ]);
         runs.add_row([
             seeds.to_string(),
             format!("{:.1} min", simulated.as_secs_f64() / 60.0),

@@ -43,11 +43,19 @@ impl Harm {
     pub(super) fn excuses(&self, name: ServiceName) -> bool {
         self.down.contains_key(&name)
             || self.lied.contains(&name)
-            || self.failing.get(&name).is_some_and(|until| self.now < *until)
+            || self
+                .failing
+                .get(&name)
+                .is_some_and(|until| self.now < *until)
     }
 
     /// Ends processes, and holds them down.
-    pub(super) fn end(&mut self, world: &mut World, names: &Names, end: fn(&mut World, ServiceName)) {
+    pub(super) fn end(
+        &mut self,
+        world: &mut World,
+        names: &Names,
+        end: fn(&mut World, ServiceName),
+    ) {
         for name in names {
             *self.down.entry(*name).or_default() += 1;
             if world.is_running(*name) {

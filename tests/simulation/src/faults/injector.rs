@@ -152,7 +152,10 @@ impl Injector {
             }
             Fault::Pause(whom) => {
                 let names = self.find(whom, world);
-                vec![(begin, Act::Pause(names.clone())), (end, Act::Resume(names))]
+                vec![
+                    (begin, Act::Pause(names.clone())),
+                    (end, Act::Resume(names)),
+                ]
             }
             Fault::Isolate(whom, way) => {
                 let names = self.find(whom, world);
@@ -180,7 +183,10 @@ impl Injector {
             Fault::Lossy(whom, loss) => {
                 let names = self.find(whom, world);
                 let links = self.around(&names, Way::Both, world);
-                vec![(begin, Act::Lose(links.clone(), *loss)), (end, Act::Lose(links, 0.0))]
+                vec![
+                    (begin, Act::Lose(links.clone(), *loss)),
+                    (end, Act::Lose(links, 0.0)),
+                ]
             }
             Fault::Slow(whom, latency) => {
                 let names = self.find(whom, world);
@@ -210,7 +216,10 @@ impl Injector {
             }
             Fault::ClockJump(whom, error) => {
                 let names = self.find(whom, world);
-                vec![(begin, Act::Clock(names.clone(), *error)), (end, Act::Clock(names, 0))]
+                vec![
+                    (begin, Act::Clock(names.clone(), *error)),
+                    (end, Act::Clock(names, 0)),
+                ]
             }
             Fault::IsolatedClockJump(whom, error) => {
                 let names = self.find(whom, world);
@@ -247,7 +256,11 @@ impl Injector {
         for (turn, name) in (0..).zip(names) {
             let at = begin + share * turn;
             let one: Names = [name].into();
-            let end: fn(Names) -> Act = if self.rng.random() { Act::Kill } else { Act::Stop };
+            let end: fn(Names) -> Act = if self.rng.random() {
+                Act::Kill
+            } else {
+                Act::Stop
+            };
             acts.push((at, end(one.clone())));
             acts.push((at + DOWN, Act::Start(one)));
         }
@@ -309,7 +322,10 @@ impl Injector {
                 self.some(all, most)
             }
             Whom::These(parts) => {
-                return parts.iter().flat_map(|part| self.find(part, world)).collect();
+                return parts
+                    .iter()
+                    .flat_map(|part| self.find(part, world))
+                    .collect();
             }
         };
         found.into_iter().collect()

@@ -117,8 +117,25 @@ impl Profile {
     fn draws(self) -> &'static [Draw] {
         match self {
             Self::Mixed => &[
-                kill, kill, power, power, pause, pause, isolate, isolate, cut, flap, lossy, slow,
-                slow_disk, failing_disk, clock, isolated_clock, company, orphans, rolling,
+                kill,
+                kill,
+                power,
+                power,
+                pause,
+                pause,
+                isolate,
+                isolate,
+                cut,
+                flap,
+                lossy,
+                slow,
+                slow_disk,
+                failing_disk,
+                clock,
+                isolated_clock,
+                company,
+                orphans,
+                rolling,
             ],
             Self::Kill => &[kill],
             Self::Power => &[power],
@@ -168,7 +185,11 @@ fn way(rng: &mut SmallRng) -> Way {
 }
 
 fn kill(rng: &mut SmallRng) -> (Fault, Duration) {
-    let whom = if rng.random_ratio(1, 8) { some(rng) } else { one(rng) };
+    let whom = if rng.random_ratio(1, 8) {
+        some(rng)
+    } else {
+        one(rng)
+    };
     (Fault::Kill(whom), millis(rng, 50, 3000))
 }
 
@@ -187,14 +208,21 @@ fn isolate(rng: &mut SmallRng) -> (Fault, Duration) {
 
 /// A leader is cut off together with a frontend, or the frontend from the leader alone.
 fn company(rng: &mut SmallRng) -> (Fault, Duration) {
-    let leader = Whom::Leader(if rng.random_ratio(3, 4) { Catalog } else { Order });
+    let leader = Whom::Leader(if rng.random_ratio(3, 4) {
+        Catalog
+    } else {
+        Order
+    });
     let together = Whom::These(vec![leader, Whom::Any(Frontend)]);
     (Fault::Isolate(together, Way::Both), millis(rng, 300, 3000))
 }
 
 fn cut(rng: &mut SmallRng) -> (Fault, Duration) {
     let leader = Whom::Leader(if rng.random() { Catalog } else { Order });
-    (Fault::Cut(one(rng), leader, way(rng)), millis(rng, 50, 3000))
+    (
+        Fault::Cut(one(rng), leader, way(rng)),
+        millis(rng, 50, 3000),
+    )
 }
 
 fn flap(rng: &mut SmallRng) -> (Fault, Duration) {
@@ -202,7 +230,11 @@ fn flap(rng: &mut SmallRng) -> (Fault, Duration) {
 }
 
 fn lossy(rng: &mut SmallRng) -> (Fault, Duration) {
-    let loss = if rng.random() { rng.random_range(0.1..0.9) } else { rng.random_range(0.9..0.985) };
+    let loss = if rng.random() {
+        rng.random_range(0.1..0.9)
+    } else {
+        rng.random_range(0.9..0.985)
+    };
     (Fault::Lossy(one(rng), loss), millis(rng, 500, 4000))
 }
 
@@ -213,7 +245,10 @@ fn slow(rng: &mut SmallRng) -> (Fault, Duration) {
 
 fn slow_disk(rng: &mut SmallRng) -> (Fault, Duration) {
     let time = millis(rng, 5, 500);
-    (Fault::SlowDisk(one_replica(rng), time), millis(rng, 500, 4000))
+    (
+        Fault::SlowDisk(one_replica(rng), time),
+        millis(rng, 500, 4000),
+    )
 }
 
 fn failing_disk(rng: &mut SmallRng) -> (Fault, Duration) {
@@ -226,7 +261,11 @@ fn lying_disk(rng: &mut SmallRng) -> (Fault, Duration) {
 
 fn one_replica(rng: &mut SmallRng) -> Whom {
     let kind = if rng.random() { Order } else { Catalog };
-    if rng.random() { Whom::Leader(kind) } else { Whom::Any(kind) }
+    if rng.random() {
+        Whom::Leader(kind)
+    } else {
+        Whom::Any(kind)
+    }
 }
 
 /// A jump of seconds, forward or back.

@@ -134,7 +134,8 @@ impl Schedule {
     /// Leaves out the steps of these places.
     pub fn leave_out(&mut self, places: &[usize]) {
         let mut place = 0..;
-        self.steps.retain(|_| !places.contains(&place.next().unwrap_or_default()));
+        self.steps
+            .retain(|_| !places.contains(&place.next().unwrap_or_default()));
     }
 
     /// When the last fault ends.
@@ -200,11 +201,8 @@ mod tests {
                 assert_eq!(format!("{schedule:?}"), format!("{again:?}"));
                 assert!(schedule.steps.len() >= 4, "{profile} {seed}: {schedule:?}");
                 assert!(
-                    schedule
-                        .steps
-                        .iter()
-                        .all(|step| step.begins >= PROLOGUE
-                            && step.begins + step.lasts + EPILOGUE <= MINUTE)
+                    schedule.steps.iter().all(|step| step.begins >= PROLOGUE
+                        && step.begins + step.lasts + EPILOGUE <= MINUTE)
                 );
             }
         }

@@ -20,11 +20,11 @@ const CONNECT: Duration = Duration::from_secs(1);
 
 /// A frontend, as clients know it.
 #[derive(Clone, Debug)]
-pub struct Frontend {
+pub(crate) struct Frontend {
     /// Its name, such as `frontend/1`.
-    pub name: String,
+    pub(crate) name: String,
     /// Where it serves HTTP.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// What came of an attempt.
@@ -55,7 +55,12 @@ impl Connections {
 
     /// Makes one attempt at `call` at the frontend in `place`, and waits for its answer for so long;
     /// then the connection is reset.
-    pub(super) async fn attempt(&mut self, place: usize, call: &Call, patience: Duration) -> Attempt {
+    pub(super) async fn attempt(
+        &mut self,
+        place: usize,
+        call: &Call,
+        patience: Duration,
+    ) -> Attempt {
         let mut sender = match self.sender(place).await {
             Ok(sender) => sender,
             Err(problem) => return Attempt::NotDone(problem),
@@ -84,7 +89,9 @@ impl Connections {
         }
         let connecting = async {
             let stream = connect(self.frontends[place].address).await?;
-            handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)
+            handshake(TokioIo::new(stream))
+                .await
+                .map_err(std::io::Error::other)
         };
         match timeout(CONNECT, connecting).await {
             Ok(Ok((sender, connection))) => {
@@ -106,7 +113,9 @@ fn request(call: &Call) -> Request<Full<Bytes>> {
     let request = Request::builder().header("host", "bazaar");
     let built = match call {
         Call::Lookup { item } => request.uri(format!("/stocks/{item}")).body(Full::default()),
-        Call::Query { number } => request.uri(format!("/orders/{number}")).body(Full::default()),
+        Call::Query { number } => request
+            .uri(format!("/orders/{number}"))
+            .body(Full::default()),
         Call::Trade {
             item,
             side,
@@ -171,5 +180,7 @@ fn answer(call: &Call, response: &Response<Bytes>) -> Option<Answer> {
 }
 
 fn data<T: DeserializeOwned>(response: &Response<Bytes>) -> Option<T> {
-    serde_json::from_slice::<Data<T>>(response.body()).ok().map(|body| body.data)
+    serde_json::from_slice::<Data<T>>(response.body())
+        .ok()
+        .map(|body| body.data)
 }

@@ -15,8 +15,8 @@ use futures::future::join_all;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-pub use http::Frontend;
-pub use recorder::Recorder;
+pub(crate) use http::Frontend;
+pub(crate) use recorder::Recorder;
 use session::Session;
 
 /// The items that are traded; the first one is hot.
@@ -30,25 +30,25 @@ const READERS: u64 = 2;
 const REMEMBERED: usize = 512;
 
 /// The load of one run.
-pub struct Workload {
+pub(crate) struct Workload {
     /// Whom to ask.
-    pub frontends: Arc<[Frontend]>,
+    pub(crate) frontends: Arc<[Frontend]>,
     /// Decides everything that is left to chance.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// When it ends, on the clock of [`crate::clock`].
-    pub ends: Duration,
+    pub(crate) ends: Duration,
     /// From when on there are no faults: clients are patient then, because what they ask for must
     /// succeed.
-    pub calm: Duration,
+    pub(crate) calm: Duration,
     /// Where it is written down.
-    pub recorder: Recorder,
+    pub(crate) recorder: Recorder,
     /// What is shared by the sessions.
-    pub shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What sessions know of each other.
 #[derive(Default)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Trades that were sent, to be sent again.
     sent: Mutex<Vec<Call>>,
     /// One more than the highest order number that anybody was told.
@@ -61,11 +61,12 @@ pub struct Shared {
 
 impl Workload {
     /// Runs until everybody has ended.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let readers = self.frontends.len() as u64 * READERS;
         let workload = Arc::new(self);
         let sessions = (0..TRADERS + readers).map(|number| {
-            let rng = SmallRng::seed_from_u64(workload.seed.wrapping_mul(1009).wrapping_add(number));
+            let rng =
+                SmallRng::seed_from_u64(workload.seed.wrapping_mul(1009).wrapping_add(number));
             let session = Session::new(workload.clone(), rng);
             async move {
                 match number.checked_sub(TRADERS) {
@@ -81,7 +82,7 @@ impl Workload {
 impl Shared {
     /// The answers that no frontend gives.
     #[must_use]
-    pub fn broken(&self) -> Vec<String> {
+    pub(crate) fn broken(&self) -> Vec<String> {
         lock(&self.broken).clone()
     }
 

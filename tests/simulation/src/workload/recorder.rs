@@ -8,7 +8,7 @@ use crate::clock;
 
 /// The history of all sessions. Clones share it.
 #[derive(Clone, Default)]
-pub struct Recorder(Arc<Mutex<Vec<ClientEvent>>>);
+pub(crate) struct Recorder(Arc<Mutex<Vec<ClientEvent>>>);
 
 /// The operations of one session, which are one after the other.
 pub(super) struct Track {
@@ -29,20 +29,8 @@ impl Recorder {
 
     /// What was written down so far, in the order in which it happened.
     #[must_use]
-    pub fn take(&self) -> Vec<ClientEvent> {
+    pub(crate) fn take(&self) -> Vec<ClientEvent> {
         std::mem::take(&mut *self.events())
-    }
-
-    /// How many events were written down.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.events().len()
-    }
-
-    /// Whether nothing has happened.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.events().is_empty()
     }
 
     fn events(&self) -> MutexGuard<'_, Vec<ClientEvent>> {

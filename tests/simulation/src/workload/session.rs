@@ -95,7 +95,11 @@ impl Session {
         if clock::elapsed() >= self.workload.calm {
             return PATIENT;
         }
-        let longest = if self.rng.random_ratio(1, 3) { 5000 } else { 400 };
+        let longest = if self.rng.random_ratio(1, 3) {
+            5000
+        } else {
+            400
+        };
         Duration::from_millis(self.rng.random_range(20..longest))
     }
 
@@ -171,7 +175,11 @@ impl Session {
         let is_trade = matches!(call, Call::Trade { .. });
         // A reader is to see what this very frontend shows; and some clients give up at once.
         let stays = !is_trade && clock::elapsed() < self.workload.calm;
-        let attempts = if stays || self.rng.random_ratio(1, 4) { 1 } else { usize::MAX };
+        let attempts = if stays || self.rng.random_ratio(1, 4) {
+            1
+        } else {
+            usize::MAX
+        };
         self.track.invoke(&frontends[place].name, call);
         let mut doubt = None;
         let mut last = String::from("no time for an attempt");
@@ -186,7 +194,11 @@ impl Session {
                 at = (at + 1) % frontends.len();
             }
             // Not all of the time on one frontend, which may be dead.
-            let share = if stays { left } else { left.min(patience / 2).max(PAUSE) };
+            let share = if stays {
+                left
+            } else {
+                left.min(patience / 2).max(PAUSE)
+            };
             let name = frontends[at].name.clone();
             match self.connections.attempt(at, call, share).await {
                 Attempt::Done(answer) => {
