@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bazaar_replication::Group;
 use bazaar_rpc::replica::ReplicaStatus;
-use bazaar_rpc::{Item, TradeSequence};
+use bazaar_rpc::{Item, Trade, TradeSequence};
 
 use crate::App;
 use crate::machine::Replica;
@@ -66,5 +66,12 @@ impl Inspector {
     #[must_use]
     pub fn outbox(&self) -> Range<TradeSequence> {
         self.replica.state().outbox_bounds()
+    }
+
+    /// These trades.
+    #[must_use]
+    pub fn trades(&self) -> Vec<Trade> {
+        let state = self.replica.state();
+        state.outbox_trades().cloned().collect()
     }
 }

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::cache::Invalidation;
 use bazaar_rpc::{CacheId, ItemNumber, LeaseId, Term};
 use serde::{Deserialize, Serialize};
@@ -132,7 +133,8 @@ impl Leases {
             self.holders.resume(caches, now);
         } else {
             self.next = LeaseId { term, serial };
-            self.holders.begin(caches, now + self.length);
+            let nobody = planted(Bug::NoWaitForUnknownLeases).then(BTreeSet::new);
+            self.holders.begin(nobody.or(caches), now + self.length);
             self.live.clear();
         }
         self.change(now, Vec::new())
@@ -217,14 +219,17 @@ impl Leases {
         let Some(lease) = self.live.get_mut(&id) else {
             return Renewal::Unknown;
         };
-        if !lease.connected || lease.cache != cache {
+        let reachable = lease.connected || planted(Bug::LeaseRenewedUnreachable);
+        if !reachable || lease.cache != cache {
             return Renewal::Unknown;
         }
         // The front of the queue is the ticket after `settled`.
         let oldest = usize::try_from(lease.acknowledged.0 - self.settled.0)
             .ok()
             .and_then(|index| self.unsettled.get(index));
-        if oldest.is_some_and(|change| now.duration_since(change.at) > self.length / 2) {
+        if oldest.is_some_and(|change| now.duration_since(change.at) > self.length / 2)
+            && !planted(Bug::LeaseRenewedUnreachable)
+        {
             return Renewal::Overdue;
         }
         lease.expires = now + self.length;

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_replication::{Group, ProposeError, Receipts};
 use bazaar_rpc::catalog::CatalogError;
 use bazaar_rpc::{CacheId, ServiceName, Term};
@@ -326,7 +327,9 @@ impl Ruler {
                 let outcome = match receipts.next().await {
                     Some(Ok(applied)) => {
                         let Applied { ticket, answer } = Applied::decode(&applied)?;
-                        self.replica.settlement.settled(ticket).await;
+                        if !planted(Bug::AcknowledgeBeforeInvalidation) {
+                            self.replica.settlement.settled(ticket).await;
+                        }
                         Ok(answer)
                     }
                     Some(Err(error)) => Err(not_proposed(error)),

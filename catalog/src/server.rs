@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bazaar_daemon::Tasks;
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::cache::InvalidationsClient;
 use bazaar_rpc::catalog::{
     Catalog, CatalogError, Decision, Fence, LeaseGrant, LeaseRequest, ListQuery, MAX_BATCH,
@@ -82,11 +83,17 @@ impl Catalog for Server {
     }
 
     async fn lookup(self, _: Context, key: ItemKey) -> Result<Option<Item>, CatalogError> {
-        let term = self.ruler.confirm().await?;
+        let term = if planted(Bug::ReadByDeposedLeader) {
+            self.ruler.reign()?.term
+        } else {
+            self.ruler.confirm().await?
+        };
         let Some((item, ticket)) = self.replica.lookup(term, &key)? else {
             return Ok(None);
         };
-        self.replica.settlement.settled(ticket).await;
+        if !planted(Bug::LookupOfUnsettled) {
+            self.replica.settlement.settled(ticket).await;
+        }
         Ok(Some(item))
     }
 
@@ -116,7 +123,11 @@ impl Catalog for Server {
         // A later leader is elected after this confirmation. So it knows of the cache, which was on
         // record by then (and if it was forgotten since, it is granted nothing). And it waits until
         // the lease has run out, because the holder counts from when it sent the request.
-        if self.ruler.confirm().await? != term {
+        let confirmed = match planted(Bug::LeaseByDeposedLeader) {
+            true => term,
+            false => self.ruler.confirm().await?,
+        };
+        if confirmed != term {
             return Err(CatalogError::Starting);
         }
         if let Some(held) = held {

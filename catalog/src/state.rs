@@ -13,6 +13,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::cache::Invalidation;
 use bazaar_rpc::catalog::{
     CatalogError, Decision, Fence, ListQuery, MAX_BATCH, MAX_PAGE, TradeBatch,
@@ -155,7 +156,7 @@ impl State {
 
     /// Whether `token` is the one in force.
     fn check(&self, token: FencingToken) -> Result<(), CatalogError> {
-        if token < self.fence {
+        if token < self.fence && !planted(Bug::NoFencing) {
             Err(CatalogError::Fenced { by: self.fence })
         } else if token > self.fence {
             Err(CatalogError::Invalid(format!(
@@ -178,7 +179,11 @@ impl State {
                 batch.recorded, self.next
             )));
         }
-        self.forget(batch.recorded);
+        self.forget(if planted(Bug::OutboxForgottenTooEarly) {
+            self.next
+        } else {
+            batch.recorded
+        });
         if self.outbox.len() + batch.trades.len() > MAX_OUTBOX {
             return Err(CatalogError::Busy);
         }
@@ -256,6 +261,12 @@ impl State {
     #[cfg(feature = "simulation")]
     pub(crate) fn outbox_bounds(&self) -> std::ops::Range<TradeSequence> {
         self.forgotten..self.next
+    }
+
+    /// The trades in the outbox.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn outbox_trades(&self) -> impl Iterator<Item = &Trade> {
+        self.outbox.values().map(Arc::as_ref)
     }
 
     /// The catalog group's term in which the last command was proposed.

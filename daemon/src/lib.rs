@@ -12,6 +12,7 @@ mod app;
 mod data_dir;
 mod flags;
 mod leader;
+pub mod planted;
 mod presence;
 mod tasks;
 

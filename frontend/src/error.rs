@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bazaar_daemon::GroupError;
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::catalog::CatalogError;
 use bazaar_rpc::orders::OrderError;
 use bazaar_rpc::{OrderNumber, Refusal, ServiceKind};
@@ -140,6 +141,7 @@ impl Error {
     #[must_use]
     pub(crate) fn of_trade(error: GroupError<OrderError>, in_doubt: bool) -> Self {
         let service = ServiceKind::Order;
+        let in_doubt = in_doubt && !planted(Bug::UnknownToldAsRefused);
         match (error, in_doubt) {
             // These speak of the request id, and so of every attempt.
             (GroupError::Answer(OrderError::Refused(refusal)), _) => Self::Refused(refusal),

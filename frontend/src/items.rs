@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::Error;
 use crate::cache::{Cache, Fetch, Lookup};
+use crate::lease;
 
 /// How long a lookup may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -53,7 +54,7 @@ impl Items {
         let Some(cache) = &self.cache else {
             return self.lookup_past_cache(key).await;
         };
-        let waiter = match cache.lookup(&key, Instant::now) {
+        let waiter = match cache.lookup(&key, lease::now) {
             Lookup::Hit(item) => return Ok(item),
             Lookup::Alone => return self.lookup_past_cache(key).await,
             Lookup::Join(waiter) => waiter,

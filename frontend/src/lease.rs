@@ -1,10 +1,12 @@
 //! The cache lease: asked for, renewed in time, and the invalidations that come with it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_daemon::{GroupClient, GroupError, Leader};
+use bazaar_machine::clock::time_of_day;
 use bazaar_rpc::cache::{Invalidation, Invalidations};
 use bazaar_rpc::catalog::{CatalogClient, CatalogError, LeaseGrant, LeaseRequest};
 use bazaar_rpc::connect::within;
@@ -79,15 +81,38 @@ async fn ask(
     let send = |leader: Leader<CatalogClient>| async move {
         // The request says so.
         cache.renounce(leader.term);
-        let sent = Instant::now();
+        let sent = now();
         let held = cache.lease().map(|lease| lease.id);
         let request = request(leader.term, held);
         let answer = leader.client.lease(within(PATIENCE), request).await?;
+        let sent = match planted(Bug::LeaseCountedFromReceipt) {
+            true => now(),
+            false => sent,
+        };
         Ok(answer.map(|grant| (sent, grant)))
     };
     catalog
         .call(Instant::now() + PATIENCE, CatalogError::is_retryable, send)
         .await
+}
+
+/// The time by which leases are counted: that of a clock that never steps back.
+pub(crate) fn now() -> Instant {
+    if planted(Bug::WallClockLease) {
+        return by_time_of_day();
+    }
+    Instant::now()
+}
+
+/// Where [`Bug::WallClockLease`] has the time from.
+fn by_time_of_day() -> Instant {
+    static EPOCH: OnceLock<(Instant, SystemTime)> = OnceLock::new();
+    let time = time_of_day();
+    let (instant, epoch) = *EPOCH.get_or_init(|| (Instant::now(), time));
+    match time.duration_since(epoch) {
+        Ok(since) => instant + since,
+        Err(before) => instant.checked_sub(before.duration()).unwrap_or(instant),
+    }
 }
 
 /// The lease of a `grant` whose request was sent at `sent`. The catalog counts from later, and its

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_daemon::{GroupClient, GroupError, Leader};
 use bazaar_replication::Group;
 use bazaar_rpc::catalog::{CatalogClient, CatalogError, Fence};
@@ -177,7 +178,7 @@ impl Lead {
         }
         loop {
             let from = self.store.head().next_sequence;
-            if from >= next {
+            if from >= next || planted(Bug::OutboxNotRecovered) {
                 break;
             }
             let trades = self

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::{Item, ItemKey, LeaseId, Version};
 use tokio::sync::watch;
 
@@ -115,6 +116,7 @@ impl Slot {
     pub(super) fn invalidate(&mut self, version: Version) {
         match &mut self.state {
             State::Cached { item, .. } if item.version < version => self.state = State::Empty,
+            State::Fetching(_) if planted(Bug::FillAfterInvalidation) => {}
             State::Fetching(flight) => flight.floor = flight.floor.max(Some(version)),
             State::Cached { .. } | State::Empty => {}
         }

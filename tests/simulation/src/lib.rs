@@ -15,17 +15,33 @@
 
 #![cfg(feature = "simulate")]
 
+mod children;
+mod cli;
+mod clock;
+mod drive;
+pub mod faults;
 mod hosts;
+mod hunt;
 mod links;
+mod log;
+mod observer;
 mod probe;
+mod report;
+mod runner;
 mod settings;
 mod trace;
+mod verify;
+mod workload;
 mod world;
 
 pub mod http;
 
 pub use bazaar_machine::{Disk, Fsync, Machine};
+pub use cli::{Cli, Command, Many, One, Planted};
+pub use drive::run;
 pub use probe::{CatalogProbe, OrderProbe, Probe};
+pub use report::{Finding, Report, Work};
+pub use runner::perform;
 pub use settings::Settings;
 pub use trace::Trace;
 pub use world::World;

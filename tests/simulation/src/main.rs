@@ -1,22 +1,11 @@
-//! Runs one seed.
+//! The command `cargo simulate`: see `bazaar_simulation`.
 
 #[cfg(feature = "simulate")]
-fn main() -> anyhow::Result<()> {
-    use std::time::Duration;
+fn main() -> anyhow::Result<std::process::ExitCode> {
+    use bazaar_simulation::{Cli, perform};
+    use clap::Parser as _;
 
-    use bazaar_simulation::{Settings, World};
-
-    let seed: u64 = std::env::args().nth(1).unwrap_or_default().parse()?;
-    let seconds: u64 = std::env::args().nth(2).unwrap_or("10".into()).parse()?;
-    World::isolated(seed, || {
-        let mut world = World::new(&Settings::from_seed(seed));
-        let outcome = world.run_for(Duration::from_secs(seconds));
-        for line in world.trace().lines() {
-            eprintln!("{line}");
-        }
-        eprintln!("{:016x}", world.trace().digest());
-        outcome
-    })
+    perform(&Cli::parse())
 }
 
 #[cfg(not(feature = "simulate"))]

@@ -1,0 +1,129 @@
+//! The load: clients that trade, look up and query over every frontend, repeat themselves as clients
+//! do, and write down what they were told.
+
+mod http;
+mod recorder;
+mod session;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bazaar_history::Call;
+use bazaar_rpc::{ItemName, OrderNumber};
+use futures::future::join_all;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+pub(crate) use http::Frontend;
+pub(crate) use recorder::Recorder;
+use session::Session;
+
+/// The items that are traded; the first one is hot.
+const ITEMS: [&str; 4] = ["GameStart", "BoarCo", "MenhirCo", "FishCo"];
+
+/// The sessions that do everything, and those that look up, for each frontend, what is hot.
+const TRADERS: u64 = 6;
+const READERS: u64 = 2;
+
+/// How many requests are remembered to be repeated some time.
+const REMEMBERED: usize = 512;
+
+/// The load of one run.
+pub(crate) struct Workload {
+    /// Whom to ask.
+    pub(crate) frontends: Arc<[Frontend]>,
+    /// Decides everything that is left to chance.
+    pub(crate) seed: u64,
+    /// When it ends, on the clock of [`crate::clock`].
+    pub(crate) ends: Duration,
+    /// From when on there are no faults: clients are patient then, because what they ask for must
+    /// succeed.
+    pub(crate) calm: Duration,
+    /// Where it is written down.
+    pub(crate) recorder: Recorder,
+    /// What is shared by the sessions.
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What sessions know of each other.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Trades that were sent, to be sent again.
+    sent: Mutex<Vec<Call>>,
+    /// One more than the highest order number that anybody was told.
+    numbers: AtomicU64,
+    /// The processes of the history so far.
+    processes: AtomicU64,
+    /// Answers that no frontend gives.
+    broken: Mutex<Vec<String>>,
+}
+
+impl Workload {
+    /// Runs until everybody has ended.
+    pub(crate) async fn run(self) {
+        let readers = self.frontends.len() as u64 * READERS;
+        let workload = Arc::new(self);
+        let sessions = (0..TRADERS + readers).map(|number| {
+            let rng =
+                SmallRng::seed_from_u64(workload.seed.wrapping_mul(1009).wrapping_add(number));
+            let session = Session::new(workload.clone(), rng);
+            async move {
+                match number.checked_sub(TRADERS) {
+                    None => session.trade().await,
+                    Some(reader) => session.read(reader / READERS).await,
+                }
+            }
+        });
+        join_all(sessions).await;
+    }
+}
+
+impl Shared {
+    /// The answers that no frontend gives.
+    #[must_use]
+    pub(crate) fn broken(&self) -> Vec<String> {
+        lock(&self.broken).clone()
+    }
+
+    fn next_process(&self) -> u64 {
+        self.processes.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn remember(&self, call: &Call, rng: &mut SmallRng) {
+        let mut sent = lock(&self.sent);
+        if sent.len() < REMEMBERED {
+            sent.push(call.clone());
+        } else {
+            let place = rng.random_range(0..REMEMBERED);
+            sent[place] = call.clone();
+        }
+    }
+
+    fn remembered(&self, rng: &mut SmallRng) -> Option<Call> {
+        let sent = lock(&self.sent);
+        (!sent.is_empty()).then(|| sent[rng.random_range(0..sent.len())].clone())
+    }
+
+    fn note(&self, number: OrderNumber) {
+        self.numbers.fetch_max(number.0 + 1, Ordering::Relaxed);
+    }
+
+    fn known_number(&self, rng: &mut SmallRng) -> Option<OrderNumber> {
+        let end = self.numbers.load(Ordering::Relaxed);
+        (end > 0).then(|| OrderNumber(rng.random_range(0..end)))
+    }
+
+    fn report(&self, answer: String) {
+        lock(&self.broken).push(answer);
+    }
+}
+
+/// The item of that place.
+fn item(place: usize) -> ItemName {
+    ItemName::new(ITEMS[place]).expect("the names of the stock bazaar")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
