@@ -134,6 +134,7 @@ fn options() -> Options {
         cache: Switch::Off,
         cache_items: NonZeroU32::MIN,
         shops: Vec::new(),
+        placements: None,
         log: Flags::LOG.into(),
     }
 }
