@@ -185,6 +185,7 @@ async fn a_new_reign_waits_until_every_cache_on_record_has_called_in_and_no_long
     let catalog = Running::start(dir.path(), &["--lease", "50ms"])
         .await
         .unwrap();
+    catalog.fence(1).await;
     catalog.item("FishCo").await;
     catalog.crash().await;
 
