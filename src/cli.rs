@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use bazaar_nameserver::cli as naming;
 use bazaar_order::{Action, Export};
-use bazaar_rpc::ServiceName;
 use bazaar_rpc::connect::Directory;
 use bazaar_rpc::net::ClusterName;
+use bazaar_rpc::{ServiceKind, ServiceName};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 use crate::control::{self, Verb};
 use crate::layout::Layout;
 use crate::throwaway::Throwaway;
-use crate::{demo, status, up};
+use crate::{check, demo, rebuild, status, torture, up};
 
 /// An order-taking back end that never oversells, never loses an acknowledged order and never books
 /// one twice.
@@ -40,6 +40,11 @@ enum Command {
     /// Start a throw-away cluster, kill the order leader under load, and check that nothing was
     /// lost, doubled, oversold or stale.
     Demo(demo::Config),
+    /// Load a throw-away cluster, inject faults into it by a seeded schedule, and check that no
+    /// promise was broken.
+    Torture(torture::Config),
+    /// Mount a disk that fails, lies or loses power on command, for any one process.
+    Disk(torture::disk::console::Config),
     /// Show the processes of a cluster.
     Status(status::Config),
     /// Kill a process; it stays down until it is started.
@@ -52,12 +57,14 @@ enum Command {
     Start(Target),
     /// Drive load against a cluster and judge its answers.
     Client(bazaar_client::Config),
+    /// Check histories: what clients saw and replicas hold.
+    Check(check::Config),
     /// Ask the name server.
     Ns(Ns),
     /// Run a name server.
     Nameserver(bazaar_nameserver::Config),
-    /// Run a catalog replica.
-    Catalog(bazaar_catalog::Config),
+    /// Run a catalog replica, print its stock, or rebuild a catalog whose disk is lost.
+    Catalog(bazaar_catalog::Cli),
     /// Run an order replica, or print its log.
     Order(bazaar_order::Cli),
     /// Run a frontend.
@@ -111,15 +118,22 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo(config) => block_on(demo::run(config)),
+        Command::Torture(config) => block_on(torture::run(config)),
+        Command::Disk(config) => {
+            log_warnings();
+            torture::disk::console::run(&config)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Status(config) => block_on(succeed(status::run(config))),
         Command::Kill(target) => block_on(succeed(command_process(Verb::Kill, target))),
         Command::Pause(target) => block_on(succeed(command_process(Verb::Pause, target))),
         Command::Resume(target) => block_on(succeed(command_process(Verb::Resume, target))),
         Command::Start(target) => block_on(succeed(command_process(Verb::Start, target))),
         Command::Client(config) => block_on(client(config, has_target(&matches))),
+        Command::Check(config) => Ok(check::run(&config)),
         Command::Ns(ns) => block_on(succeed(ask_nameserver(ns))),
         Command::Nameserver(config) => Ok(bazaar_daemon::run::<bazaar_nameserver::App>(config)),
-        Command::Catalog(config) => Ok(bazaar_daemon::run::<bazaar_catalog::App>(config)),
+        Command::Catalog(cli) => catalog(cli),
         Command::Order(mut cli) => {
             if let Some(Action::Export(export)) = &mut cli.action {
                 find_replicas(export, &matches)?;
@@ -207,6 +221,31 @@ fn find_replicas(export: &mut Export, matches: &ArgMatches) -> anyhow::Result<()
         export.data_dir = None;
     }
     Ok(())
+}
+
+/// Runs what is asked of a catalog; where that concerns a cluster of `bazaar up`, in its directory.
+fn catalog(mut cli: bazaar_catalog::Cli) -> anyhow::Result<ExitCode> {
+    match cli.action {
+        // Where there is no cluster of `bazaar up`, it is the catalog's own directory.
+        Some(bazaar_catalog::Action::Rebuild(flags))
+            if Layout::new(&flags.data_dir).cluster().exists() =>
+        {
+            rebuild::run(flags).context("catalog rebuild")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(bazaar_catalog::Action::Export(ref mut export)) => find_catalog(export),
+        Some(bazaar_catalog::Action::Rebuild(_)) | None => {}
+    }
+    Ok(cli.run())
+}
+
+/// Has `export` read the directory of a replica of the cluster whose data directory it was given.
+fn find_catalog(export: &mut bazaar_catalog::Export) {
+    let layout = Layout::new(&export.data_dir);
+    if layout.cluster().exists() {
+        let replica = export.replica.unwrap_or(1);
+        export.data_dir = layout.process(ServiceName::new(ServiceKind::Catalog, replica));
+    }
 }
 
 #[cfg(test)]

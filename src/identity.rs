@@ -17,7 +17,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub(crate) struct Identity {
     pub(crate) pid: u32,
     /// When it started, in the kernel's ticks since boot.
-    started: u64,
+    pub(crate) started: u64,
     /// Which boot that is.
     boot: String,
 }

@@ -15,11 +15,16 @@ use bazaar_rpc::{ServiceKind, ServiceName};
 use clap::ValueEnum as _;
 
 use crate::cluster::Cluster;
-use crate::layout::Layout;
+use crate::layout::{Layout, read_json};
+use crate::placement::Placements;
 use crate::reservation::Reservation;
 
 /// Where processes listen that nobody has given an address.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Where the name server listens, and a frontend serves HTTP, at an address that is its own.
+const OWN_NAMESERVER_PORT: u16 = 9090;
+const OWN_HTTP_PORT: u16 = 8080;
 
 /// The name server.
 const NAMESERVER: ServiceName = ServiceName {
@@ -65,6 +70,10 @@ pub(crate) struct Options {
         default_value = Flags::LOG
     )]
     pub(crate) log: String,
+
+    /// How and where single processes run, as JSON by their names.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) placements: Option<PathBuf>,
 }
 
 /// Makes the command lines of a cluster's processes. All of them are this very program.
@@ -76,7 +85,26 @@ pub(crate) struct Launcher {
     options: Options,
     /// The addresses that processes keep when they are started again: where the name server
     /// listens, and where the frontends serve HTTP.
-    kept: BTreeMap<ServiceName, Reservation>,
+    kept: BTreeMap<ServiceName, Kept>,
+    placements: Placements,
+}
+
+/// An address that a process keeps.
+#[derive(Debug)]
+enum Kept {
+    /// On this machine, where others look for ports too.
+    Reserved(Reservation),
+    /// Where nobody else is.
+    Own(SocketAddr),
+}
+
+impl Kept {
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::Reserved(reservation) => reservation.address(),
+            Self::Own(address) => *address,
+        }
+    }
 }
 
 impl Launcher {
@@ -85,8 +113,27 @@ impl Launcher {
     /// # Errors
     /// When a port is in use or there are not enough, or this program's file is unknown.
     pub(crate) fn new(layout: Layout, cluster: Cluster, options: Options) -> anyhow::Result<Self> {
-        let mut kept = BTreeMap::from([(NAMESERVER, Reservation::take(ANY_PORT)?)]);
+        let placements = match &options.placements {
+            Some(file) => {
+                read_json(file)?.with_context(|| format!("no file {}", file.display()))?
+            }
+            None => Placements::new(),
+        };
+        let own = |name: ServiceName, port| {
+            let ip = placements.get(&name).and_then(|placement| placement.ip)?;
+            Some(Kept::Own(SocketAddr::new(ip, port)))
+        };
+        let nameserver = match own(NAMESERVER, OWN_NAMESERVER_PORT) {
+            Some(own) => own,
+            None => Kept::Reserved(Reservation::take(ANY_PORT)?),
+        };
+        let mut kept = BTreeMap::from([(NAMESERVER, nameserver)]);
         for id in 1..=options.frontends {
+            let name = ServiceName::new(ServiceKind::Frontend, id);
+            if let Some(own) = own(name, OWN_HTTP_PORT) {
+                kept.insert(name, own);
+                continue;
+            }
             let mut address = options.http;
             if address.port() != 0 {
                 let port = u64::from(address.port()) + id - 1;
@@ -97,7 +144,7 @@ impl Launcher {
             }
             let reservation =
                 Reservation::take(address).with_context(|| format!("--http {address}"))?;
-            kept.insert(ServiceName::new(ServiceKind::Frontend, id), reservation);
+            kept.insert(name, Kept::Reserved(reservation));
         }
         let program = std::env::current_exe()?;
         Ok(Self {
@@ -106,6 +153,7 @@ impl Launcher {
             cluster,
             options,
             kept,
+            placements,
         })
     }
 
@@ -142,7 +190,7 @@ impl Launcher {
             .kept
             .get(&name)
             .filter(|_| name.kind == ServiceKind::Frontend);
-        kept.map(Reservation::address)
+        kept.map(Kept::address)
     }
 
     /// The directory of the cluster's services.
@@ -152,21 +200,42 @@ impl Launcher {
 
     /// The command that starts the process `name`.
     pub(crate) fn command(&self, name: ServiceName) -> Command {
-        let mut command = Command::new(&self.program);
+        let placement = self.placements.get(&name);
+        let mut command = match placement.map(|placement| placement.prefix.as_slice()) {
+            Some([outer, arguments @ ..]) => {
+                let mut command = Command::new(outer);
+                command.args(arguments).arg(&self.program);
+                command
+            }
+            Some([]) | None => Command::new(&self.program),
+        };
+        command.envs(
+            placement
+                .into_iter()
+                .flat_map(|placement| &placement.environment),
+        );
         command.arg(name.kind.as_str());
         command.arg("--id").arg(name.id.to_string());
         command.arg("--cluster").arg(self.cluster.name.to_string());
         command
             .arg("--nameserver")
             .arg(self.nameserver().to_string());
-        command.arg("--data-dir").arg(self.layout.process(name));
+        let data_dir = placement.and_then(|placement| placement.data_dir.clone());
+        command
+            .arg("--data-dir")
+            .arg(data_dir.unwrap_or_else(|| self.layout.process(name)));
         command.arg("--log").arg(&self.options.log);
         command
             .arg("--supervised-by")
             .arg(std::process::id().to_string());
         let listen = match name.kind {
             ServiceKind::Nameserver => self.nameserver(),
-            _ => ANY_PORT,
+            _ => SocketAddr::new(
+                placement
+                    .and_then(|placement| placement.ip)
+                    .unwrap_or(ANY_PORT.ip()),
+                0,
+            ),
         };
         command.arg("--listen").arg(listen.to_string());
         match name.kind {

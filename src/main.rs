@@ -2,6 +2,7 @@
 //! one cluster, and the tools to look at it.
 
 mod audit;
+mod check;
 mod cli;
 mod cluster;
 mod control;
@@ -13,13 +14,16 @@ mod launcher;
 mod layout;
 mod lifecycle;
 mod observer;
+mod placement;
 mod process_log;
 mod readiness;
+mod rebuild;
 mod reservation;
 mod roster;
 mod status;
 mod supervisor;
 mod throwaway;
+mod torture;
 mod up;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! A cluster in a temporary directory: `bazaar up` as a child of this process.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ pub(crate) struct Throwaway {
     urls: Vec<BaseUrl>,
     /// Kept open, so that nothing the cluster prints fails.
     _stdout: Lines<BufReader<ChildStdout>>,
-    /// Removed after the child has ended.
-    dir: TempDir,
+    dir: PathBuf,
+    /// Removed after the child has ended, where it is the cluster's own.
+    temporary: Option<TempDir>,
 }
 
 impl Throwaway {
@@ -33,10 +34,17 @@ impl Throwaway {
     ///
     /// The cluster ends with the *thread* that this is called on: that must be the main thread.
     pub(crate) async fn start(flags: &[&str]) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("bazaar-").tempdir()?;
+        let temporary = tempfile::Builder::new().prefix("bazaar-").tempdir()?;
+        let mut cluster = Self::start_in(temporary.path(), flags).await?;
+        cluster.temporary = Some(temporary);
+        Ok(cluster)
+    }
+
+    /// As [`Throwaway::start`], in the directory `dir`, which stays.
+    pub(crate) async fn start_in(dir: &Path, flags: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["up", "--http", "127.0.0.1:0", "--data-dir"])
-            .arg(dir.path())
+            .arg(dir)
             .arg("--supervised-by")
             .arg(std::process::id().to_string())
             .args(flags)
@@ -60,7 +68,8 @@ impl Throwaway {
             child,
             urls,
             _stdout: lines,
-            dir,
+            dir: dir.into(),
+            temporary: None,
         })
     }
 
@@ -71,17 +80,19 @@ impl Throwaway {
 
     /// Its data directory.
     pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
-    /// Stops it, and removes what it wrote.
+    /// Stops it, and removes what it wrote where the directory is its own.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         if let Some(pid) = self.child.id() {
             kill(nix_pid(pid), Signal::SIGTERM)?;
         }
         let ended = timeout(STOP_LIMIT, self.child.wait()).await;
         let status = ended.context("the cluster does not stop")??;
-        self.dir.close()?;
+        if let Some(temporary) = self.temporary {
+            temporary.close()?;
+        }
         if !status.success() {
             bail!("the cluster did not stop in good order: {status}");
         }

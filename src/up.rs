@@ -112,13 +112,14 @@ async fn up(config: Config) -> anyhow::Result<()> {
 }
 
 /// The signals by which a cluster is told to stop.
-struct StopSignals {
+pub(crate) struct StopSignals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl StopSignals {
-    fn new() -> io::Result<Self> {
+    /// Listens for them from now on.
+    pub(crate) fn new() -> io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self {
@@ -127,7 +128,8 @@ impl StopSignals {
         })
     }
 
-    async fn recv(&mut self) {
+    /// Waits for the next one.
+    pub(crate) async fn recv(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use bazaar_rpc::Term;
 use bazaar_rpc::catalog::{CatalogError, Decision, Fence, TradeBatch};
+use bazaar_rpc::{CacheId, ServiceName, Term, TradeSequence};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::shop::Shop;
 
 /// The version of the encoding of commands, the first byte of each. They are kept in the log, so a
 /// command of another version may be found there after an upgrade.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The most items that one command opens, which bounds its size.
 const MAX_OPENED: usize = 1000;
@@ -33,20 +33,45 @@ pub(crate) enum Command {
     Fence {
         /// The order group's term.
         term: Term,
+        /// The first trade that its log has not. A log that this catalog does not belong to fences
+        /// nothing.
+        recorded: TradeSequence,
     },
     /// Decides trades.
     Decide(TradeBatch),
+    /// A cache is about to be granted its first lease.
+    Register {
+        /// The cache.
+        cache: CacheId,
+        /// Whose it is.
+        holder: ServiceName,
+    },
+    /// Caches hold no lease any more. Without effect in a later reign, which may have granted them
+    /// others.
+    Forget {
+        /// The catalog group's term of the reign that says so.
+        term: Term,
+        /// The caches.
+        caches: Vec<CacheId>,
+    },
 }
 
 /// What came of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     /// The shops are open.
-    Opened,
+    Opened {
+        /// The term of the reign before, or of this one where it was on record already.
+        former: Term,
+    },
     /// What the fence found.
     Fenced(Result<Fence, CatalogError>),
     /// The outcome of each trade, in the batch's order.
     Decided(Result<Vec<Decision>, CatalogError>),
+    /// Whether the cache is known from now on.
+    Registered(Result<(), CatalogError>),
+    /// The caches are not known any more.
+    Forgotten,
 }
 
 /// An answer, with the moment from which it may be given.
@@ -59,12 +84,15 @@ pub(crate) struct Applied {
 }
 
 impl Command {
-    /// The commands with which a reign begins: at least one, and as many as `shops` need.
+    /// The command with which a reign begins.
+    pub(crate) fn begin(term: Term) -> Self {
+        let shops = Vec::new();
+        Self::Open { term, shops }
+    }
+
+    /// The commands that open `shops`, as many as that needs.
     pub(crate) fn open(term: Term, shops: Vec<Shop>) -> Vec<Self> {
-        let mut commands = vec![Self::Open {
-            term,
-            shops: Vec::new(),
-        }];
+        let mut commands = Vec::new();
         for Shop {
             name,
             policy,
@@ -140,25 +168,32 @@ mod tests {
 
     #[test]
     fn a_command_of_an_unknown_format_is_not_guessed_at() {
-        let command = Command::Fence { term: Term(7) }.encode();
+        let fence = Command::Fence {
+            term: Term(7),
+            recorded: TradeSequence(3),
+        };
+        let command = fence.encode();
         assert!(matches!(
             Command::decode(&command),
-            Ok(Command::Fence { term: Term(7) })
+            Ok(Command::Fence {
+                term: Term(7),
+                recorded: TradeSequence(3),
+            })
         ));
         let mut other = command.to_vec();
         other[0] = FORMAT + 1;
         let error = Command::decode(&other).unwrap_err().to_string();
-        assert_eq!(error, "a command in the log has format 2");
+        assert_eq!(error, "a command in the log has format 3");
         assert!(Command::decode(&command[..1]).is_err());
         assert!(Command::decode(&[]).is_err());
     }
 
     #[test]
-    fn a_reign_begins_with_a_command_however_little_there_is_to_open() {
-        assert_eq!(Command::open(Term(1), Vec::new()).len(), 1);
+    fn a_shop_is_opened_however_little_it_sells() {
+        assert_eq!(Command::open(Term(1), Vec::new()).len(), 0);
         let mut shops = shop::load(&[]).unwrap();
         shops[0].items.clear();
-        assert_eq!(Command::open(Term(1), shops).len(), 4);
+        assert_eq!(Command::open(Term(1), shops).len(), 3);
     }
 
     #[test]

@@ -22,8 +22,9 @@ pub struct Config {
     pub members: u64,
 
     /// How long a frontend may serve from its cache without hearing from the catalog. A trade waits
-    /// up to one and a half times as long for a frontend that has stopped, and so does the first
-    /// trade after a start. The same on every replica, and not to be shortened while frontends run.
+    /// up to one and a half times as long for a frontend that has stopped, and up to once as long for
+    /// one that a new leader has not heard from. The same on every replica, and not to be shortened
+    /// while frontends run.
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = lease)]
     pub lease: Duration,
 

@@ -11,16 +11,18 @@
 //! - while a ticket is settled, no holder can serve an item as it was before that ticket;
 //! - a ticket settles within one and a half lease lengths, whatever the holders do, because a lease
 //!   that leaves a ticket unacknowledged for half its length is no longer renewed;
-//! - after [`Leases::begin`], nothing settles for one lease length: by then the leases of earlier
-//!   leaders, which this table does not know, have run out.
+//! - after [`Leases::begin`], nothing settles before every cache that may hold a lease of an earlier
+//!   leader has given it up, or one lease length has passed and it has run out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::cache::Invalidation;
-use bazaar_rpc::{ItemNumber, LeaseId, ServiceName, Term};
+use bazaar_rpc::{CacheId, ItemNumber, LeaseId, Term};
 use serde::{Deserialize, Serialize};
+
+use crate::holders::{Admission, Holders};
 
 /// The most leases at once.
 const MAX_LEASES: usize = 1024;
@@ -61,8 +63,8 @@ pub(crate) struct Leases {
     length: Duration,
     /// The id of the next lease.
     next: LeaseId,
-    /// Nothing settles before this moment: leases of earlier leaders may be live.
-    takeover: Option<Instant>,
+    /// Who may hold leases, those of earlier leaders included.
+    holders: Holders,
     live: BTreeMap<LeaseId, Lease>,
     /// The last ticket given out.
     latest: Ticket,
@@ -74,7 +76,7 @@ pub(crate) struct Leases {
 
 #[derive(Debug)]
 struct Lease {
-    holder: ServiceName,
+    cache: CacheId,
     expires: Instant,
     /// Everything up to this ticket is acknowledged.
     acknowledged: Ticket,
@@ -97,7 +99,7 @@ impl Leases {
                 term: Term::default(),
                 serial: 0,
             },
-            takeover: None,
+            holders: Holders::default(),
             live: BTreeMap::new(),
             latest: Ticket::default(),
             settled: Ticket::default(),
@@ -113,13 +115,53 @@ impl Leases {
     /// This replica leads in `term` from some moment before `now`, and no other does. Returns a
     /// ticket for everything that has been applied until now.
     ///
-    /// Leases are numbered from `serial`. It is to be random, so that no two reigns share an id, not
-    /// even where one is broken off and begins again within its term.
-    pub(crate) fn begin(&mut self, term: Term, serial: u64, now: Instant) -> Ticket {
-        self.next = LeaseId { term, serial };
-        self.takeover = (!planted(Bug::NoWaitForUnknownLeases)).then(|| now + self.length);
-        self.live.clear();
+    /// `caches` are on record, as of a command of this reign: they, and nobody else, may hold leases
+    /// of earlier ones. None where there is no such record.
+    ///
+    /// Leases are numbered from `serial`. It is to be random, so that no two reigns share an id,
+    /// whatever becomes of the terms.
+    pub(crate) fn begin(
+        &mut self,
+        term: Term,
+        serial: u64,
+        caches: Option<BTreeSet<CacheId>>,
+        now: Instant,
+    ) -> Ticket {
+        if self.next.term == term {
+            // It was broken off and goes on. Its leases may be live, and nobody gives up leases of
+            // this very term by asking in it. They are all in this table: a term has one reign.
+            self.holders.resume(caches, now);
+        } else {
+            self.next = LeaseId { term, serial };
+            let nobody = planted(Bug::NoWaitForUnknownLeases).then(BTreeSet::new);
+            self.holders.begin(nobody.or(caches), now + self.length);
+            self.live.clear();
+        }
         self.change(now, Vec::new())
+    }
+
+    /// `cache` has asked the leader of `term` for a lease, and by that given up those of earlier
+    /// terms for good.
+    pub(crate) fn call_in(&mut self, cache: CacheId, term: Term) {
+        if self.next.term <= term {
+            self.holders.call_in(cache);
+        }
+    }
+
+    /// Under what `cache` is on record, where it is.
+    pub(crate) fn admission(&self, cache: CacheId) -> Option<Admission> {
+        self.holders.admission(cache)
+    }
+
+    /// `cache` is on record from now on.
+    pub(crate) fn admit(&mut self, cache: CacheId, now: Instant) -> Admission {
+        self.holders.admit(cache, now)
+    }
+
+    /// Takes those caches from the record that have held no lease for a while. They are to be
+    /// forgotten by all replicas.
+    pub(crate) fn take_idle(&mut self, now: Instant) -> Vec<CacheId> {
+        self.holders.take_idle(self.length, now)
     }
 
     /// Gives out a ticket for the change of `items`: from now on they are not settled. To be called
@@ -140,22 +182,29 @@ impl Leases {
         self.latest
     }
 
-    /// Grants a new lease to `holder`, to whom a connection for invalidations stands; none where
-    /// there are too many. Whatever the holder then caches under it is at least as new as the latest
-    /// ticket, because its fetches begin after the grant.
-    pub(crate) fn grant(&mut self, holder: ServiceName, now: Instant) -> Option<LeaseId> {
+    /// Grants a new lease to `cache`, to which a connection for invalidations stands; none where
+    /// there are too many, or where it has not been on record under `admission` all the time.
+    /// Whatever the cache then keeps under it is at least as new as the latest ticket, because its
+    /// fetches begin after the grant.
+    pub(crate) fn grant(
+        &mut self,
+        cache: CacheId,
+        admission: Admission,
+        now: Instant,
+    ) -> Option<LeaseId> {
         self.settle(now);
-        if self.live.len() >= MAX_LEASES {
+        if self.live.len() >= MAX_LEASES || self.holders.admission(cache) != Some(admission) {
             return None;
         }
         let id = self.next;
         self.next.serial = id.serial.wrapping_add(1);
         let expires = now + self.length;
+        self.holders.leased(cache, expires);
         let acknowledged = self.latest;
         self.live.insert(
             id,
             Lease {
-                holder,
+                cache,
                 expires,
                 acknowledged,
                 connected: true,
@@ -164,14 +213,14 @@ impl Leases {
         Some(id)
     }
 
-    /// Renews `id`, which `holder` says it holds.
-    pub(crate) fn renew(&mut self, id: LeaseId, holder: ServiceName, now: Instant) -> Renewal {
+    /// Renews `id`, which `cache` says it holds.
+    pub(crate) fn renew(&mut self, id: LeaseId, cache: CacheId, now: Instant) -> Renewal {
         self.settle(now);
         let Some(lease) = self.live.get_mut(&id) else {
             return Renewal::Unknown;
         };
         let reachable = lease.connected || planted(Bug::LeaseRenewedUnreachable);
-        if !reachable || lease.holder != holder {
+        if !reachable || lease.cache != cache {
             return Renewal::Unknown;
         }
         // The front of the queue is the ticket after `settled`.
@@ -184,6 +233,7 @@ impl Leases {
             return Renewal::Overdue;
         }
         lease.expires = now + self.length;
+        self.holders.leased(cache, lease.expires);
         Renewal::Renewed
     }
 
@@ -205,7 +255,7 @@ impl Leases {
     /// Drops the leases that have run out, and returns up to where everything is settled.
     pub(crate) fn settle(&mut self, now: Instant) -> Ticket {
         self.live.retain(|_, lease| now < lease.expires);
-        if self.takeover.is_some_and(|until| now < until) {
+        if self.holders.blocked_until(now).is_some() {
             return self.settled;
         }
         let acknowledged = self.live.values().map(|lease| lease.acknowledged).min();
@@ -219,7 +269,7 @@ impl Leases {
 
     /// The next moment at which time alone may settle more; none where only acknowledgements can.
     pub(crate) fn next_expiry(&self, now: Instant) -> Option<Instant> {
-        let takeover = self.takeover.filter(|until| now < *until);
+        let takeover = self.holders.blocked_until(now);
         let blocking = self
             .live
             .values()
@@ -260,5 +310,7 @@ impl Leases {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -12,16 +12,25 @@
 //! A trade is decided where it is applied ([`state`](self)), in log order. Its items are *unsettled*
 //! from before anybody can see them changed until every live cache lease has acknowledged that;
 //! nothing that shows them is answered before.
+//!
+//! The caches that may hold a lease are on record in the state (`registrar.rs`), so that a new leader
+//! knows whose leases of earlier reigns it has to wait for (`holders.rs`).
 
 mod app;
+mod cli;
 mod command;
 mod config;
 mod error;
+pub mod export;
+mod holders;
 #[cfg(feature = "simulation")]
 mod inspect;
 mod leases;
 mod machine;
+mod order_log;
 mod push;
+pub mod rebuild;
+mod registrar;
 mod reign;
 mod server;
 mod settle;
@@ -31,7 +40,9 @@ mod state;
 mod stock;
 
 pub use app::App;
+pub use cli::{Action, Cli, RebuildFlags};
 pub use config::Config;
 pub use error::{ShopError, SnapshotError};
+pub use export::Export;
 #[cfg(feature = "simulation")]
 pub use inspect::{Inspector, Stocked};

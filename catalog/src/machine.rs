@@ -1,12 +1,12 @@
 //! The state machine that is replicated: the state, what of it is settled, and `catalog.json`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bazaar_replication::{Mark, StateMachine, View};
 use bazaar_rpc::catalog::CatalogError;
-use bazaar_rpc::{Item, ItemKey, ItemNumber, Term};
+use bazaar_rpc::{CacheId, Item, ItemKey, ItemNumber, Term};
 use bytes::Bytes;
 
 use crate::command::{Applied, Command};
@@ -16,7 +16,7 @@ use crate::snapshot_file::SnapshotFile;
 use crate::state::State;
 
 /// The version of the encoding in which replicas send each other the state, its first byte.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The size of the chunks in which the state is sent.
 const CHUNK: usize = 1 << 20;
@@ -86,10 +86,11 @@ impl Replica {
         Ok((read(&state), ticket))
     }
 
-    /// This replica leads in `term`: see [`crate::leases::Leases::begin`].
-    pub(crate) fn begin(&self, term: Term, serial: u64) {
+    /// This replica leads in `term`: see [`crate::leases::Leases::begin`]. Every earlier reign's
+    /// commands are applied, and so is the first of this one.
+    pub(crate) fn begin(&self, term: Term, serial: u64, caches: Option<BTreeSet<CacheId>>) {
         let mut visible = self.write();
-        visible.before = self.settlement.begin(term, serial);
+        visible.before = self.settlement.begin(term, serial, caches);
         visible.changed.clear();
     }
 
@@ -117,10 +118,12 @@ impl Replica {
 
     fn read_in(&self, term: Term) -> Result<RwLockReadGuard<'_, Visible>, CatalogError> {
         let visible = self.read();
-        if visible.state.reign() == term {
-            Ok(visible)
-        } else {
+        if visible.state.reign() != term {
             Err(CatalogError::NotLeader { leader: None })
+        } else if !visible.state.is_vouched_for() {
+            Err(CatalogError::Starting)
+        } else {
+            Ok(visible)
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bazaar_catalog::{App, Config};
+use bazaar_catalog::Cli;
 use clap::Parser;
 
 /// Bazaar's catalog.
@@ -10,9 +10,9 @@ use clap::Parser;
 #[command(version)]
 struct Arguments {
     #[command(flatten)]
-    config: Config,
+    cli: Cli,
 }
 
 fn main() -> ExitCode {
-    bazaar_daemon::run::<App>(Arguments::parse().config)
+    Arguments::parse().cli.run()
 }

@@ -11,14 +11,17 @@ use std::time::Duration;
 use bazaar_daemon::planted::{Bug, planted};
 use bazaar_replication::{Group, ProposeError, Receipts};
 use bazaar_rpc::catalog::CatalogError;
-use bazaar_rpc::{ServiceName, Term};
+use bazaar_rpc::{CacheId, ServiceName, Term};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::command::{Answer, Applied, Command};
 use crate::error::not_proposed;
+use crate::holders::Admission;
 use crate::machine::Replica;
+use crate::registrar::{self, Registrar, Registration};
 use crate::shop::Shop;
 
 /// The most calls that wait to be proposed. Further ones are told that the catalog is busy.
@@ -30,6 +33,9 @@ const MAX_TOGETHER: usize = 64;
 /// The most proposals whose answers are awaited at once.
 const MAX_PROPOSED: usize = 64;
 
+/// How long a call waits for a reign that is about to begin here.
+const START_PATIENCE: Duration = Duration::from_millis(500);
+
 /// How long to wait before leadership that could not be confirmed is looked at again.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -38,6 +44,7 @@ pub(crate) struct Reign {
     /// The term in which this replica leads.
     pub(crate) term: Term,
     calls: mpsc::Sender<Call>,
+    registrations: mpsc::Sender<Registration>,
 }
 
 /// A command, and who waits for its answer.
@@ -53,7 +60,7 @@ struct Proposed {
 }
 
 /// Why a reign ended.
-enum End {
+pub(crate) enum End {
     /// Leadership was lost, or is not there yet.
     Lost(ProposeError),
     /// The machine that this runs on has failed.
@@ -80,12 +87,32 @@ impl Reign {
             command: command.encode(),
             reply,
         };
-        self.calls.try_send(call).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => CatalogError::Busy,
-            mpsc::error::TrySendError::Closed(_) => CatalogError::NotLeader { leader: None },
-        })?;
+        self.calls.try_send(call).map_err(refused)?;
         // A reign that ends drops the calls that it has not answered.
         answer.await.unwrap_or(Err(CatalogError::Unknown))
+    }
+
+    /// Puts `cache`, which is `holder`'s, on record, so that it may be granted leases.
+    pub(crate) async fn register(
+        &self,
+        cache: CacheId,
+        holder: ServiceName,
+    ) -> Result<Admission, CatalogError> {
+        let (reply, outcome) = oneshot::channel();
+        let registration = Registration {
+            cache,
+            holder,
+            reply,
+        };
+        self.registrations.try_send(registration).map_err(refused)?;
+        outcome.await.unwrap_or(Err(CatalogError::Unknown))
+    }
+}
+
+fn refused<T>(refused: mpsc::error::TrySendError<T>) -> CatalogError {
+    match refused {
+        mpsc::error::TrySendError::Full(_) => CatalogError::Busy,
+        mpsc::error::TrySendError::Closed(_) => CatalogError::NotLeader { leader: None },
     }
 }
 
@@ -115,7 +142,30 @@ impl Ruler {
         }
     }
 
-    /// The current reign.
+    /// The current reign; where this replica is elected and its reign is about to begin, once it
+    /// has: callers learn of an election before the reign's first command is on disk, and would only
+    /// have to ask again.
+    ///
+    /// # Errors
+    /// As [`Ruler::reign`].
+    pub(crate) async fn await_reign(&self) -> Result<Arc<Reign>, CatalogError> {
+        let outcome = self.reign();
+        let Err(CatalogError::Starting) = outcome else {
+            return outcome;
+        };
+        let (mut current, mut leadership) = (self.current.subscribe(), self.group.leadership());
+        let begun_or_lost = async {
+            tokio::select! {
+                _ = current.wait_for(Option::is_some) => {}
+                _ = leadership.wait_for(|now| now.leader != Some(self.name)) => {}
+            }
+        };
+        // Whatever came of it is found out below.
+        timeout(START_PATIENCE, begun_or_lost).await.ok();
+        self.reign()
+    }
+
+    /// The current reign, at once: calls that must not overtake each other may not wait here.
     ///
     /// # Errors
     /// When another replica leads, or this one is not ready to.
@@ -132,7 +182,7 @@ impl Ruler {
     /// The term in which this replica leads, confirmed after the call began and with everything
     /// applied that was committed before.
     pub(crate) async fn confirm(&self) -> Result<Term, CatalogError> {
-        let reign = self.reign()?;
+        let reign = self.await_reign().await?;
         let term = self.group.barrier().await.map_err(not_proposed)?;
         if term == reign.term {
             Ok(term)
@@ -151,8 +201,9 @@ impl Ruler {
             let seen = *leadership.borrow_and_update();
             if seen.leader == Some(self.name) {
                 let end = tokio::select! {
-                    end = self.lead(seen.term) => Some(end),
+                    biased;
                     _ = leadership.wait_for(|now| *now != seen) => None,
+                    end = self.lead(seen.term) => Some(end),
                 };
                 self.current.send_replace(None);
                 match end {
@@ -174,42 +225,66 @@ impl Ruler {
     async fn lead(&self, term: Term) -> End {
         let (calls, waiting) = mpsc::channel(MAX_WAITING);
         let (proposed, answers) = mpsc::channel(MAX_PROPOSED);
+        let (registrations, registering) = mpsc::channel(registrar::MAX_WAITING);
+        let registrar = Registrar {
+            term,
+            group: self.group.clone(),
+            settlement: self.replica.settlement.clone(),
+        };
         let lead = async {
-            if self.group.barrier().await? != term {
-                return Err(ProposeError::NotLeader { leader: None }.into());
-            }
-            self.replica.begin(term, rand::random());
+            // Once this is applied, so is everything that earlier reigns put into the log; and it is
+            // committed only where this replica leads. So it does for a barrier, and saves a round.
+            let former = match self.apply(vec![Command::begin(term)]).await?.pop() {
+                Some(Answer::Opened { former }) => former,
+                other => unreachable!("a reign begins with an opening, not {other:?}"),
+            };
+            // A state of no reign at all, such as a new one, says nothing of the time before it.
+            let has_record = former > Term::default();
+            let caches = has_record.then(|| self.replica.state().caches().collect());
+            self.replica.begin(term, rand::random(), caches);
             self.open_shops(term).await?;
             info!(%term, "leading");
-            self.current
-                .send_replace(Some(Arc::new(Reign { term, calls })));
-            tokio::try_join!(self.sequence(waiting, proposed), self.answer(answers))
+            let reign = Reign {
+                term,
+                calls,
+                registrations,
+            };
+            self.current.send_replace(Some(Arc::new(reign)));
+            tokio::try_join!(
+                self.sequence(waiting, proposed),
+                self.answer(answers),
+                registrar.run(registering)
+            )
         };
         match lead.await {
             Err(end) => end,
             // The reign's queue is closed by nobody but this function's caller.
-            Ok(((), ())) => End::Lost(ProposeError::Unknown),
+            Ok(((), (), ())) => End::Lost(ProposeError::Unknown),
         }
     }
 
-    /// Puts the reign on record, and opens what is not open yet of the shops.
-    ///
-    /// Every reign begins with such a command, so that a replica which has applied anything of it
-    /// knows that an earlier one is over, its own included.
+    /// Opens what is not open yet of the shops.
     async fn open_shops(&self, term: Term) -> Result<(), End> {
         let state = self.replica.state();
         for item in state.conflicts(&self.shops) {
             warn!(number = %item.number, name = %item.name, "not opened: its number or name is taken");
         }
-        let commands = Command::open(term, state.missing(&self.shops));
-        let mut receipts = self
-            .group
-            .propose(commands.iter().map(Command::encode).collect())
-            .await?;
-        while let Some(answer) = receipts.next().await {
-            answer?;
+        let missing = Command::open(term, state.missing(&self.shops));
+        if !missing.is_empty() {
+            self.apply(missing).await?;
         }
         Ok(())
+    }
+
+    /// Has `commands` applied, whose answers show nothing that would have to be settled.
+    async fn apply(&self, commands: Vec<Command>) -> Result<Vec<Answer>, End> {
+        let commands = commands.iter().map(Command::encode).collect();
+        let mut receipts = self.group.propose(commands).await?;
+        let mut answers = Vec::new();
+        while let Some(applied) = receipts.next().await {
+            answers.push(Applied::decode(&applied?)?.answer);
+        }
+        Ok(answers)
     }
 
     /// Proposes calls in the order of their arrival.

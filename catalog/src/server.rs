@@ -49,10 +49,16 @@ impl Server {
 }
 
 impl Catalog for Server {
-    async fn fence(self, _: Context, term: Term) -> Result<Fence, CatalogError> {
-        match self.ruler.reign()?.submit(&Command::Fence { term }).await? {
+    async fn fence(
+        self,
+        _: Context,
+        term: Term,
+        recorded: TradeSequence,
+    ) -> Result<Fence, CatalogError> {
+        let reign = self.ruler.await_reign().await?;
+        match reign.submit(&Command::Fence { term, recorded }).await? {
             Answer::Fenced(outcome) => outcome,
-            Answer::Opened | Answer::Decided(_) => unreachable!("a fence is answered as one"),
+            other => unreachable!("a fence is answered as one, not {other:?}"),
         }
     }
 
@@ -63,7 +69,7 @@ impl Catalog for Server {
         }
         match self.ruler.reign()?.submit(&Command::Decide(batch)).await? {
             Answer::Decided(outcome) => outcome,
-            Answer::Opened | Answer::Fenced(_) => unreachable!("a batch is answered as one"),
+            other => unreachable!("a batch is answered as one, not {other:?}"),
         }
     }
 
@@ -97,20 +103,35 @@ impl Catalog for Server {
 
     async fn lease(self, _: Context, request: LeaseRequest) -> Result<LeaseGrant, CatalogError> {
         let LeaseRequest {
+            cache,
             holder,
             address,
+            term,
             held,
         } = request;
         let settlement = &self.replica.settlement;
-        // The holder counts from when it sent the request. A later leader begins to wait for the
-        // lease to run out after this confirmation, and so after that.
-        if planted(Bug::LeaseByDeposedLeader) {
-            self.ruler.reign()?;
-        } else {
-            self.ruler.confirm().await?;
+        let reign = self.ruler.await_reign().await?;
+        if term != reign.term {
+            // Whoever asks has not heard of this reign yet, or this replica not of the next one.
+            return Err(CatalogError::Starting);
+        }
+        // This alone ends a new leader's wait for the cache, whatever comes of the request.
+        let admission = match settlement.call_in(cache, term) {
+            Some(admission) => admission,
+            None => reign.register(cache, holder).await?,
+        };
+        // A later leader is elected after this confirmation. So it knows of the cache, which was on
+        // record by then (and if it was forgotten since, it is granted nothing). And it waits until
+        // the lease has run out, because the holder counts from when it sent the request.
+        let confirmed = match planted(Bug::LeaseByDeposedLeader) {
+            true => term,
+            false => self.ruler.confirm().await?,
+        };
+        if confirmed != term {
+            return Err(CatalogError::Starting);
         }
         if let Some(held) = held {
-            match settlement.renew(held, holder) {
+            match settlement.renew(held, cache) {
                 Renewal::Renewed => return Ok(self.granted(held)),
                 Renewal::Overdue => return Err(CatalogError::Busy),
                 Renewal::Unknown => {}
@@ -124,7 +145,9 @@ impl Catalog for Server {
             debug!(%holder, %error, "no lease: the holder cannot be reached");
             CatalogError::Invalid(format!("the holder cannot be reached: {error}"))
         })?;
-        let (lease, from) = settlement.grant(holder).ok_or(CatalogError::Busy)?;
+        let (lease, from) = settlement
+            .grant(cache, admission)
+            .ok_or(CatalogError::Busy)?;
         let stub = InvalidationsClient::new(client_config(), client_transport(stream));
         let client = spawned(stub);
         self.tasks

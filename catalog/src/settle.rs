@@ -1,14 +1,16 @@
 //! Settling, as the tasks of this process see it: the lease table behind a lock, and the waits on
 //! it.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bazaar_rpc::cache::Invalidation;
-use bazaar_rpc::{LeaseId, ServiceName, Term};
+use bazaar_rpc::{CacheId, LeaseId, Term};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
+use crate::holders::Admission;
 use crate::leases::{Leases, Push, Renewal, Ticket};
 
 /// What is settled, and who holds leases.
@@ -41,8 +43,31 @@ impl Settlement {
     }
 
     /// See [`Leases::begin`].
-    pub(crate) fn begin(&self, term: Term, serial: u64) -> Ticket {
-        self.with(|leases, now| leases.begin(term, serial, now))
+    pub(crate) fn begin(
+        &self,
+        term: Term,
+        serial: u64,
+        caches: Option<BTreeSet<CacheId>>,
+    ) -> Ticket {
+        self.with(|leases, now| leases.begin(term, serial, caches, now))
+    }
+
+    /// See [`Leases::call_in`]. Returns what [`Leases::admission`] does.
+    pub(crate) fn call_in(&self, cache: CacheId, term: Term) -> Option<Admission> {
+        self.with(|leases, _now| {
+            leases.call_in(cache, term);
+            leases.admission(cache)
+        })
+    }
+
+    /// See [`Leases::admit`].
+    pub(crate) fn admit(&self, cache: CacheId) -> Admission {
+        self.with(|leases, now| leases.admit(cache, now))
+    }
+
+    /// See [`Leases::take_idle`].
+    pub(crate) fn take_idle(&self) -> Vec<CacheId> {
+        self.with(Leases::take_idle)
     }
 
     /// See [`Leases::touch`].
@@ -56,13 +81,13 @@ impl Settlement {
     }
 
     /// See [`Leases::renew`].
-    pub(crate) fn renew(&self, id: LeaseId, holder: ServiceName) -> Renewal {
-        self.with(|leases, now| leases.renew(id, holder, now))
+    pub(crate) fn renew(&self, id: LeaseId, cache: CacheId) -> Renewal {
+        self.with(|leases, now| leases.renew(id, cache, now))
     }
 
     /// See [`Leases::grant`]. Returns the lease with the ticket from which on its holder is told.
-    pub(crate) fn grant(&self, holder: ServiceName) -> Option<(LeaseId, Ticket)> {
-        self.with(|leases, now| Some((leases.grant(holder, now)?, leases.latest())))
+    pub(crate) fn grant(&self, cache: CacheId, admission: Admission) -> Option<(LeaseId, Ticket)> {
+        self.with(|leases, now| Some((leases.grant(cache, admission, now)?, leases.latest())))
     }
 
     /// See [`Leases::acknowledge`].

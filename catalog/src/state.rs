@@ -19,8 +19,8 @@ use bazaar_rpc::catalog::{
     CatalogError, Decision, Fence, ListQuery, MAX_BATCH, MAX_PAGE, TradeBatch,
 };
 use bazaar_rpc::{
-    FencingToken, Item, ItemKey, ItemName, ItemNumber, Refusal, RequestId, ShopName, Term, Trade,
-    TradeRequest, TradeSequence,
+    CacheId, FencingToken, Item, ItemKey, ItemName, ItemNumber, Refusal, RequestId, ServiceName,
+    ShopName, Term, Trade, TradeRequest, TradeSequence,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,10 @@ use crate::stock::Stock;
 /// The most trades that may be made and not yet reported as recorded. It bounds the outbox; an order
 /// service that records what it is given stays far below it.
 pub(crate) const MAX_OUTBOX: usize = 100_000;
+
+/// The most caches that are known at once. A frontend has one, and one more for a moment when it
+/// has started anew.
+pub(crate) const MAX_CACHES: usize = 1024;
 
 /// Everything that the catalog knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +55,8 @@ pub(crate) struct State {
     items: OrdMap<ItemNumber, Arc<Stock>>,
     /// The trades from `forgotten` up to `next`.
     outbox: OrdMap<TradeSequence, Arc<Trade>>,
+    /// The caches that may hold a lease, granted in whatever reign, and whose they are.
+    caches: OrdMap<CacheId, ServiceName>,
     /// The items by name.
     #[serde(skip)]
     numbers: OrdMap<ItemName, ItemNumber>,
@@ -64,14 +70,23 @@ impl State {
     pub(crate) fn apply(&mut self, command: Command, touched: &mut Vec<Invalidation>) -> Answer {
         match command {
             Command::Open { term, shops } => {
-                self.reign = term;
+                let former = std::mem::replace(&mut self.reign, term);
                 for shop in shops {
                     self.open(shop, touched);
                 }
-                Answer::Opened
+                Answer::Opened { former }
             }
-            Command::Fence { term } => Answer::Fenced(self.fence(term)),
+            Command::Fence { term, recorded } => Answer::Fenced(self.fence(term, recorded)),
             Command::Decide(batch) => Answer::Decided(self.decide(batch, touched)),
+            Command::Register { cache, holder } => Answer::Registered(self.register(cache, holder)),
+            Command::Forget { term, caches } => {
+                if term == self.reign {
+                    caches.iter().for_each(|cache| {
+                        self.caches.remove(cache);
+                    });
+                }
+                Answer::Forgotten
+            }
         }
     }
 
@@ -122,14 +137,16 @@ impl State {
             .collect()
     }
 
-    fn fence(&mut self, term: Term) -> Result<Fence, CatalogError> {
+    fn fence(&mut self, term: Term, recorded: TradeSequence) -> Result<Fence, CatalogError> {
         if term < self.fence.term {
             return Err(CatalogError::Fenced { by: self.fence });
         }
-        self.fence = FencingToken {
-            term,
-            epoch: self.fence.epoch + 1,
-        };
+        if (self.forgotten..=self.next).contains(&recorded) {
+            self.fence = FencingToken {
+                term,
+                epoch: self.fence.epoch + 1,
+            };
+        }
         Ok(Fence {
             token: self.fence,
             forgotten: self.forgotten,
@@ -214,6 +231,19 @@ impl State {
         Ok(trade)
     }
 
+    fn register(&mut self, cache: CacheId, holder: ServiceName) -> Result<(), CatalogError> {
+        if self.caches.len() >= MAX_CACHES && !self.caches.contains_key(&cache) {
+            return Err(CatalogError::Busy);
+        }
+        self.caches.insert(cache, holder);
+        Ok(())
+    }
+
+    /// The caches that may hold a lease.
+    pub(crate) fn caches(&self) -> impl Iterator<Item = CacheId> {
+        self.caches.keys().copied()
+    }
+
     fn number(&self, key: &ItemKey) -> Option<ItemNumber> {
         match key {
             ItemKey::Number(number) => Some(*number),
@@ -244,9 +274,30 @@ impl State {
         self.reign
     }
 
+    /// Whether an order leader has ever found that this catalog and its log belong together. Until
+    /// then this may be a catalog that has lost its disk, and shows stock that was sold long ago.
+    pub(crate) fn is_vouched_for(&self) -> bool {
+        self.fence != FencingToken::default()
+    }
+
     /// The item of that key.
     pub(crate) fn lookup(&self, key: &ItemKey) -> Option<Item> {
         self.items.get(&self.number(key)?).map(|stock| stock.item())
+    }
+
+    /// Every item with its stock, by number.
+    pub(crate) fn stocks(&self) -> impl Iterator<Item = &Stock> {
+        self.items.values().map(AsRef::as_ref)
+    }
+
+    /// The trades that were not reported as recorded, in sequence.
+    pub(crate) fn unrecorded(&self) -> impl Iterator<Item = &Trade> {
+        self.outbox.values().map(AsRef::as_ref)
+    }
+
+    /// The sequence number of the next trade.
+    pub(crate) fn next_sequence(&self) -> TradeSequence {
+        self.next
     }
 
     /// One page of items, by number.
@@ -290,6 +341,7 @@ struct Unchecked {
     shops: OrdMap<ShopName, Arc<Policy>>,
     items: OrdMap<ItemNumber, Arc<Stock>>,
     outbox: OrdMap<TradeSequence, Arc<Trade>>,
+    caches: OrdMap<CacheId, ServiceName>,
 }
 
 /// A state that no commands lead to.
@@ -318,6 +370,7 @@ impl TryFrom<Unchecked> for State {
             shops,
             items,
             outbox,
+            caches,
         } = unchecked;
         let mut numbers = OrdMap::new();
         for (number, stock) in &items {
@@ -349,11 +402,13 @@ impl TryFrom<Unchecked> for State {
             shops,
             items,
             outbox,
+            caches,
             numbers,
             requests,
         })
     }
 }
 
+pub(crate) mod restore;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::connection::{Answer, Call, Connection};
-use crate::{BaseUrl, Config};
+use crate::history::Recorder;
+use crate::{BaseUrl, Config, history};
 
 /// The most orders that are asked for at a time.
 pub(crate) const PAGE: usize = 1000;
@@ -36,9 +37,9 @@ pub(crate) enum Outcome {
     /// It is made, under this number.
     Done(Done),
     /// It is not made, for a reason that a correct client must expect, such as too little stock.
-    Refused,
+    Refused(Error),
     /// It is not made, for a reason that a correct client need not expect.
-    Rejected(String),
+    Rejected(Error),
     /// It never left this process.
     Unsent(String),
     /// It may have been made, or may still be.
@@ -73,6 +74,7 @@ pub(crate) enum Error {
 #[derive(Debug)]
 pub(crate) struct Api {
     connection: Connection,
+    recorder: Option<Recorder>,
     retry_for: Duration,
     /// Attempts beyond the first, since they were last asked for.
     retries: u64,
@@ -95,10 +97,16 @@ struct Product {
 }
 
 impl Api {
-    /// Session number `session`'s way.
-    pub(crate) fn new(targets: Arc<[BaseUrl]>, session: u32, config: &Config) -> Self {
+    /// Session number `session`'s way, on which `recorder` records what is asked and answered.
+    pub(crate) fn new(
+        targets: Arc<[BaseUrl]>,
+        session: u32,
+        config: &Config,
+        recorder: Option<Recorder>,
+    ) -> Self {
         Self {
             connection: Connection::new(targets, session as usize, config.timeout),
+            recorder,
             retry_for: config.retry_for,
             retries: 0,
         }
@@ -118,13 +126,29 @@ impl Api {
         }
     }
 
-    /// Looks an item up.
-    pub(crate) async fn lookup(&mut self, call: &Call) -> Result<Stock, Error> {
-        self.get::<Data<Stock>>(call).await.map(|stock| stock.data)
+    /// Whether what is asked and answered was to be recorded, and no longer can be.
+    pub(crate) fn has_lost_history(&self) -> bool {
+        self.recorder.as_ref().is_some_and(Recorder::is_broken)
+    }
+
+    /// Looks `name` up by `call`, which is made for it.
+    pub(crate) async fn lookup(&mut self, name: &ItemName, call: &Call) -> Result<Stock, Error> {
+        let asked = || history::Call::Lookup { item: name.clone() };
+        self.invoke(asked).await;
+        let stock = self.get::<Data<Stock>>(call).await.map(|stock| stock.data);
+        self.complete(|| history::looked_up(&stock)).await;
+        stock
     }
 
     /// Trades, once, however many attempts it takes.
     pub(crate) async fn trade(&mut self, intent: &Intent) -> Outcome {
+        self.invoke(|| history::asked(intent)).await;
+        let outcome = self.send_trade(intent).await;
+        self.complete(|| history::traded(&outcome)).await;
+        outcome
+    }
+
+    async fn send_trade(&mut self, intent: &Intent) -> Outcome {
         let Intent {
             name,
             side,
@@ -155,10 +179,16 @@ impl Api {
                 let why = "after an attempt that may have been made";
                 Outcome::Unknown(format!("{} {why}", answer.status))
             }
-            Ok(answer) => match answer.status {
-                StatusCode::BAD_REQUEST | StatusCode::CONFLICT => Outcome::Refused,
-                status => Outcome::Rejected(format!("{status}: {}", answer.message())),
-            },
+            Ok(answer) => {
+                let error = Error::Status {
+                    status: answer.status,
+                    message: answer.message(),
+                };
+                match answer.status {
+                    StatusCode::BAD_REQUEST | StatusCode::CONFLICT => Outcome::Refused(error),
+                    _ => Outcome::Rejected(error),
+                }
+            }
             Err(problem) if exchange.ambiguous => Outcome::Unknown(problem),
             Err(problem) => Outcome::Unsent(problem),
         }
@@ -166,12 +196,12 @@ impl Api {
 
     /// The order of `number`; none where there is no such order.
     pub(crate) async fn order(&mut self, number: OrderNumber) -> Result<Option<OrderView>, Error> {
+        self.invoke(|| history::Call::Query { number }).await;
         let call = Call::get(uri(&format!("/orders/{number}")));
-        found(
-            self.get::<Data<OrderView>>(&call)
-                .await
-                .map(|order| order.data),
-        )
+        let order = self.get::<Data<OrderView>>(&call).await;
+        let order = found(order.map(|order| order.data));
+        self.complete(|| history::queried(&order)).await;
+        order
     }
 
     /// Those of `numbers` (at most [`PAGE`]) that are orders. Bazaar answers "not found" for a whole
@@ -230,6 +260,22 @@ impl Api {
             });
         }
         serde_json::from_slice(&answer.body).map_err(|error| Error::Malformed(error.to_string()))
+    }
+
+    async fn invoke(&mut self, call: impl FnOnce() -> history::Call) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder
+                .invoke(self.connection.target().address().to_owned(), call())
+                .await;
+        }
+    }
+
+    async fn complete(&mut self, completion: impl FnOnce() -> history::Completion) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder
+                .complete(self.connection.target().address().to_owned(), completion())
+                .await;
+        }
     }
 
     fn deadline(&self) -> Instant {

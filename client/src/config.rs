@@ -98,6 +98,10 @@ pub struct Config {
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
 
+    /// Where to record every request and what it was told, for `bazaar check`; must be a new file.
+    #[arg(long, value_name = "FILE", conflicts_with = "sweep")]
+    pub history: Option<PathBuf>,
+
     /// Where to write the report as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

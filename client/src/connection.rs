@@ -157,7 +157,8 @@ impl Connection {
         }
     }
 
-    fn target(&self) -> &BaseUrl {
+    /// The frontend in use: the one that the next attempt goes to, and that the last answer is from.
+    pub(crate) fn target(&self) -> &BaseUrl {
         &self.targets[self.at]
     }
 

@@ -69,6 +69,13 @@ impl GapMeter {
         }
     }
 
+    /// Forgets the gaps that have ended; one that lasts counts from where it began.
+    pub(crate) fn forget(&self) {
+        let mut gap = self.gap.lock().expect("no holder panics");
+        self.longest.store(0, Relaxed);
+        *gap = Gap::default();
+    }
+
     /// The longest gap that has ended.
     pub(crate) fn longest(&self) -> Gap {
         *self.gap.lock().expect("no holder panics")

@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use crate::api::{Api, Outcome, PAGE};
+use crate::history::History;
 use crate::judgement::{
     Difference, Doubled, Judgement, MAX_SAMPLES, ReadBack, Unbalanced, Undecided,
 };
@@ -41,7 +42,11 @@ const BEYOND: u64 = 16;
 /// Judges `ended`.
 pub(crate) async fn judge(ended: Ended) -> anyhow::Result<Judgement> {
     let Ended {
-        world, left, log, ..
+        world,
+        left,
+        log,
+        history,
+        ..
     } = ended;
     let mut judgement = Judgement::default();
     if world.config.no_verify {
@@ -75,7 +80,8 @@ pub(crate) async fn judge(ended: Ended) -> anyhow::Result<Judgement> {
     apis.truncate(MAX_READERS);
     read_all(apis, path, &mut read_back).await?;
     if world.config.exclusive {
-        let mut api = Api::new(world.config.urls.clone().into(), 0, &world.config);
+        let recorder = history.as_ref().map(History::recorder);
+        let mut api = Api::new(world.config.urls.clone().into(), 0, &world.config, recorder);
         check_foreign(&mut api, &written, &mut judgement, &mut read_back).await?;
         check_stock(&mut api, &world, &written, &mut read_back).await?;
     }
@@ -122,7 +128,7 @@ async fn settle(left: Left, log: mpsc::Sender<Acknowledged>) -> anyhow::Result<S
                     .await
                     .context("the log can no longer be written")?;
             }
-            Outcome::Refused | Outcome::Rejected(_) => settled.not_made += 1,
+            Outcome::Refused(_) | Outcome::Rejected(_) => settled.not_made += 1,
             Outcome::Unknown(_) | Outcome::Unsent(_) => settled.unknown += 1,
         }
     }
@@ -131,7 +137,7 @@ async fn settle(left: Left, log: mpsc::Sender<Acknowledged>) -> anyhow::Result<S
     for order in repeatable {
         let second = match api.trade(&order.intent()).await {
             Outcome::Done(done) => Some(done.number),
-            Outcome::Refused | Outcome::Rejected(_) => None,
+            Outcome::Refused(_) | Outcome::Rejected(_) => None,
             Outcome::Unknown(why) | Outcome::Unsent(why) => {
                 anyhow::bail!("order {} could not be sent again: {why}", order.number)
             }
@@ -279,7 +285,7 @@ async fn check_stock(
     read_back: &mut ReadBack,
 ) -> anyhow::Result<()> {
     for item in &world.items {
-        let now = api.lookup(&item.lookup).await;
+        let now = api.lookup(&item.name, &item.lookup).await;
         let found = now
             .with_context(|| format!("cannot look `{}` up", item.name))?
             .quantity

@@ -17,6 +17,7 @@ mod config;
 mod connection;
 mod counters;
 mod gap;
+mod history;
 mod judge;
 mod judgement;
 mod load;

@@ -13,6 +13,7 @@ use crate::api::{self, Api};
 use crate::connection::Call;
 use crate::counters::Counters;
 use crate::gap::GapMeter;
+use crate::history::History;
 use crate::log::Log;
 use crate::meter::Meter;
 use crate::pace::Pace;
@@ -75,6 +76,7 @@ pub struct Load {
     handle: Handle,
     sessions: JoinSet<anyhow::Result<Left>>,
     log: Log,
+    history: Option<History>,
     _stop: StopOnDrop,
 }
 
@@ -98,6 +100,7 @@ pub struct Ended {
     pub(crate) world: Arc<World>,
     pub(crate) left: Vec<Left>,
     pub(crate) log: Log,
+    pub(crate) history: Option<History>,
     /// How long sessions ran, the warm-up included.
     pub(crate) elapsed: Duration,
 }
@@ -107,14 +110,21 @@ impl Load {
     /// `config` says, or until [`Handle::stop`].
     ///
     /// # Errors
-    /// When no frontend answers within `config.retry_for`, an item does not exist, or the log cannot
-    /// be created.
+    /// When no frontend answers within `config.retry_for`, an item does not exist, or the log or the
+    /// history cannot be created.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let targets: Arc<[BaseUrl]> = config.urls.clone().into();
-        let session = |number| Api::new(Arc::clone(&targets), number, &config);
+        let run = rand::random();
+        let history = match &config.history {
+            Some(path) => Some(History::create(path, run)?),
+            None => None,
+        };
+        let session = |number| {
+            let recorder = history.as_ref().map(History::recorder);
+            Api::new(Arc::clone(&targets), number, &config, recorder)
+        };
         let items = find_items(&mut session(0), &config).await?;
 
-        let run = rand::random();
         let default_log = || PathBuf::from(format!("var/client/orders-{run:016x}.ndjson"));
         let log = Log::create(config.log.clone().unwrap_or_else(default_log))?;
         let sessions: Vec<_> = (0..config.connections).map(session).collect();
@@ -139,6 +149,7 @@ impl Load {
             _stop: StopOnDrop(Arc::clone(&world.pace)),
             handle: Handle(world),
             log,
+            history,
         })
     }
 
@@ -161,10 +172,18 @@ impl Load {
                 Err(error) => {
                     self.handle.stop();
                     self.sessions.shutdown().await;
-                    // Where the log's writer has failed, it knows better why.
-                    let Self { log, sessions, .. } = self;
-                    drop(sessions);
+                    // Where a writer has failed, it knows better why.
+                    let Self {
+                        log,
+                        history,
+                        sessions,
+                        ..
+                    } = self;
+                    drop((sessions, left));
                     log.close().await?;
+                    if let Some(history) = history {
+                        history.close().await?;
+                    }
                     return Err(error);
                 }
             }
@@ -176,6 +195,7 @@ impl Load {
             world,
             left,
             log: self.log,
+            history: self.history,
         })
     }
 }
@@ -214,6 +234,11 @@ impl Handle {
         }
     }
 
+    /// Forgets the longest gap: from now on it is the longest of those that end later.
+    pub fn forget_gap(&self) {
+        self.0.gap.forget();
+    }
+
     /// Ends the load: sessions finish the request they are at.
     pub fn stop(&self) {
         self.0.pace.stop();
@@ -224,11 +249,17 @@ impl Ended {
     /// Judges what the load was told, as far as `config.no_verify` does not forbid it, and reports.
     ///
     /// # Errors
-    /// When orders cannot be read back because nobody answers, or the log cannot be written or read.
+    /// When orders cannot be read back because nobody answers, the log cannot be written or read, or
+    /// the history cannot be written.
     pub async fn judge(self) -> anyhow::Result<Report> {
         let path = self.log.path.clone();
         let (world, elapsed) = (Arc::clone(&self.world), self.elapsed);
-        let judgement = crate::judge::judge(self).await?;
+        let history = self.history.clone();
+        let judgement = crate::judge::judge(self).await;
+        if let Some(history) = history {
+            history.close().await?;
+        }
+        let judgement = judgement?;
         Ok(Report::new(&world, elapsed, judgement, path))
     }
 }
@@ -248,7 +279,7 @@ async fn find_items(api: &mut Api, config: &Config) -> anyhow::Result<Vec<Traded
     let mut items = Vec::with_capacity(names.len());
     for name in names {
         let lookup = Api::lookup_call(&name, config.no_cache);
-        let before: Result<Stock, api::Error> = api.lookup(&lookup).await;
+        let before: Result<Stock, api::Error> = api.lookup(&name, &lookup).await;
         items.push(TradedItem {
             before: before.with_context(|| format!("cannot look `{name}` up"))?,
             watched: Watched::new(name.clone()),

@@ -63,7 +63,8 @@ impl Session {
     /// Visits items until the load ends.
     ///
     /// # Errors
-    /// When acknowledgements can no longer be logged, or too many outcomes are open.
+    /// When acknowledgements can no longer be logged, the history can no longer be written, or too
+    /// many outcomes are open.
     pub(crate) async fn run(mut self) -> anyhow::Result<Left> {
         let mut last = None;
         loop {
@@ -72,6 +73,10 @@ impl Session {
                 break;
             };
             self.lookup(visit.item, ticket).await;
+            anyhow::ensure!(
+                !self.left.api.has_lost_history(),
+                "the history can no longer be written"
+            );
 
             let Some((side, quantity)) = visit.trade else {
                 continue;
@@ -99,7 +104,7 @@ impl Session {
     async fn lookup(&mut self, item: usize, ticket: Ticket) {
         let item = &self.world.items[item];
         let begun = item.watched.begin();
-        let answer = self.left.api.lookup(&item.lookup).await;
+        let answer = self.left.api.lookup(&item.name, &item.lookup).await;
         match answer {
             Ok(stock) => {
                 self.world
@@ -157,10 +162,11 @@ impl Session {
                 self.log(order.clone()).await?;
                 return Ok(Some(order));
             }
-            Outcome::Refused => {
+            Outcome::Refused(_) => {
                 self.answered(Kind::Refusal, ticket);
             }
-            Outcome::Rejected(why) | Outcome::Unsent(why) => self.failed(Kind::Trade, why),
+            Outcome::Rejected(error) => self.failed(Kind::Trade, error.to_string()),
+            Outcome::Unsent(why) => self.failed(Kind::Trade, why),
             Outcome::Unknown(why) => {
                 self.failed(Kind::Trade, why);
                 self.world.counters.undecided.fetch_add(1, Relaxed);

@@ -10,7 +10,7 @@ use bazaar_machine::clock::time_of_day;
 use bazaar_rpc::cache::{Invalidation, Invalidations};
 use bazaar_rpc::catalog::{CatalogClient, CatalogError, LeaseGrant, LeaseRequest};
 use bazaar_rpc::connect::within;
-use bazaar_rpc::{LeaseId, ServiceName};
+use bazaar_rpc::{CacheId, LeaseId, ServiceName, Term};
 use tarpc::context::Context;
 use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info};
@@ -35,27 +35,30 @@ pub(crate) async fn keep(
     address: SocketAddr,
 ) {
     let mut leader = catalog.leader();
+    let id = CacheId::fresh();
+    let request = |term, held| LeaseRequest {
+        cache: id,
+        holder,
+        address,
+        term,
+        held,
+    };
     loop {
         leader.borrow_and_update();
-        let held = cache.lease().map(|lease| lease.id);
-        match ask(
-            &catalog,
-            LeaseRequest {
-                holder,
-                address,
-                held,
-            },
-        )
-        .await
-        {
+        let before = cache.lease().map(|lease| lease.id);
+        match ask(&catalog, &cache, request).await {
             Ok((sent, grant)) => {
-                if held != Some(grant.lease) {
+                if !cache.grant(granted(sent, grant)) {
+                    debug!(lease = ?grant.lease, "a lease of a former leader comes too late");
+                    sleep(RETRY).await;
+                    continue;
+                }
+                if before != Some(grant.lease) {
                     info!(lease = ?grant.lease, "holds a new cache lease");
                 }
-                cache.grant(granted(sent, grant));
                 tokio::select! {
                     () = sleep_until((sent + grant.length / RENEWALS).into()) => {}
-                    // Another leader knows nothing of this lease: it is asked at once.
+                    // Another leader waits for word from here: it is asked at once.
                     changed = leader.changed() => if changed.is_err() { return },
                 }
             }
@@ -71,18 +74,22 @@ pub(crate) async fn keep(
 /// was granted had been sent.
 async fn ask(
     catalog: &GroupClient<CatalogClient>,
-    request: LeaseRequest,
+    cache: &Cache,
+    request: impl Fn(Term, Option<LeaseId>) -> LeaseRequest + Sync,
 ) -> Result<(Instant, LeaseGrant), GroupError<CatalogError>> {
-    let send = |leader: Leader<CatalogClient>| {
-        let request = request.clone();
-        async move {
-            let sent = now();
-            let answer = leader.client.lease(within(PATIENCE), request).await?;
-            if planted(Bug::LeaseCountedFromReceipt) {
-                return Ok(answer.map(|grant| (now(), grant)));
-            }
-            Ok(answer.map(|grant| (sent, grant)))
-        }
+    let request = &request;
+    let send = |leader: Leader<CatalogClient>| async move {
+        // The request says so.
+        cache.renounce(leader.term);
+        let sent = now();
+        let held = cache.lease().map(|lease| lease.id);
+        let request = request(leader.term, held);
+        let answer = leader.client.lease(within(PATIENCE), request).await?;
+        let sent = match planted(Bug::LeaseCountedFromReceipt) {
+            true => now(),
+            false => sent,
+        };
+        Ok(answer.map(|grant| (sent, grant)))
     };
     catalog
         .call(Instant::now() + PATIENCE, CatalogError::is_retryable, send)
@@ -140,8 +147,6 @@ impl Invalidations for InvalidationServer {
 
 #[cfg(test)]
 mod tests {
-    use bazaar_rpc::Term;
-
     use super::*;
 
     #[test]

@@ -16,9 +16,30 @@ pub use simulated::{Disk, Fsync, Machine};
 /// Sockets.
 pub mod net {
     #[cfg(feature = "simulation")]
-    pub use crate::simulated::net::{TcpListener, TcpStream};
+    pub use crate::simulated::net::{TcpListener, TcpStream, limit_silence};
     #[cfg(not(feature = "simulation"))]
     pub use tokio::net::{TcpListener, TcpStream};
+
+    /// Ends a connection whose other end's machine leaves what it was sent unacknowledged for so
+    /// long; and finds that out where nothing was sent for `idle`.
+    ///
+    /// # Errors
+    /// When the socket cannot be set so.
+    #[cfg(not(feature = "simulation"))]
+    pub fn limit_silence(
+        stream: &TcpStream,
+        unacknowledged: std::time::Duration,
+        idle: std::time::Duration,
+    ) -> std::io::Result<()> {
+        use socket2::{SockRef, TcpKeepalive};
+
+        let socket = SockRef::from(stream);
+        socket.set_tcp_user_timeout(Some(unacknowledged))?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(unacknowledged);
+        socket.set_tcp_keepalive(&keepalive)
+    }
 }
 
 /// Files.

@@ -8,6 +8,7 @@ use fjall::{Database, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use crate::error::StoreError;
 use crate::format::FORMAT;
+use crate::journal;
 
 /// A key or a value, as read.
 pub(crate) use fjall::Slice as Bytes;
@@ -99,6 +100,7 @@ impl Engine {
                 reason,
             });
         }
+        journal::mend(dir).map_err(io)?;
         Self::open_files(dir)
     }
 
@@ -191,14 +193,15 @@ fn failure(dir: &Path, error: fjall::Error) -> StoreError {
             let source = io::Error::other("an earlier write has failed");
             StoreError::Io { dir, source }
         }
-        fjall::Error::InvalidVersion(found) => {
-            let found = found.map_or("unknown".into(), |version| format!("{version:?}"));
-            StoreError::Format {
-                dir,
-                found,
-                known: FORMAT,
-            }
-        }
+        fjall::Error::InvalidVersion(Some(found)) => StoreError::Format {
+            dir,
+            found: format!("{found:?}"),
+            known: FORMAT,
+        },
+        fjall::Error::InvalidVersion(None) => StoreError::Damaged {
+            dir,
+            reason: format!("its file {VERSION_FILE} says nothing"),
+        },
         other => StoreError::Damaged {
             dir,
             reason: other.to_string(),

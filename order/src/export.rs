@@ -1,17 +1,19 @@
-//! A replica's order log as CSV, in the format of the original system.
+//! A replica's order log: as CSV, in the format of the original system, or as a history for
+//! `bazaar check`.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bazaar_daemon::{DataDir, DataDirError};
+use bazaar_history::{End, OrdersLine, Origin, Writer};
 use bazaar_rpc::connect::{
     ConnectError, Directory, ResolveError, call, client_config, client_transport, spawned,
 };
 use bazaar_rpc::net::{ClusterName, Protocol};
 use bazaar_rpc::orders::{MAX_PAGE, OrderError, OrdersClient};
-use bazaar_rpc::{Order, OrderNumber, ServiceKind, ServiceName};
+use bazaar_rpc::{Order, OrderNumber, ServiceKind, ServiceName, TradeSequence};
 
 use crate::app::STORE_DIR;
 use crate::error::StoreError;
@@ -26,11 +28,16 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Print a replica's order log.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Export {
-    /// Print comma-separated values (RFC 4180), the only format there is.
-    #[arg(long, default_value_t = true)]
+    /// Print comma-separated values (RFC 4180), as is done where no format is given.
+    #[arg(long, conflicts_with = "history")]
     pub csv: bool,
 
-    /// Ask this replica; the first one that the name server knows where none is given.
+    /// Print a history for `bazaar check`.
+    #[arg(long)]
+    pub history: bool,
+
+    /// Ask this replica; the first one that the name server knows where none is given. With the
+    /// data directory of one that does not run, which one it is.
     #[arg(long, value_name = "N")]
     pub replica: Option<u64>,
 
@@ -91,10 +98,30 @@ pub enum ExportError {
 }
 
 /// Where orders are read from.
-enum Source {
+struct Source {
+    /// The replica.
+    name: String,
+    /// Its cluster, where that is known.
+    cluster: Option<String>,
+    log: Log,
+}
+
+enum Log {
     Running(OrdersClient),
     Stopped { store: Store, _owned: DataDir },
 }
+
+/// A form to write orders in.
+trait Form<W> {
+    fn write(&mut self, order: &Order) -> io::Result<()>;
+
+    /// The first trade that is not in the log is `applied`.
+    fn finish(self, applied: TradeSequence) -> io::Result<()>;
+}
+
+struct Csv<W>(W);
+
+struct History<W: Write>(Writer<OrdersLine, W>);
 
 /// Writes the order log that `options` name to `out`, with a header, page by page.
 ///
@@ -102,23 +129,61 @@ enum Source {
 /// When it cannot be read to its end, or not be written.
 pub async fn export(options: &Export, out: &mut impl Write) -> Result<(), ExportError> {
     let source = Source::open(options).await?;
-    writeln!(out, "{HEADER}")?;
-    let mut next = OrderNumber(0);
-    loop {
-        let orders = source.page(next).await?;
-        let Some(last) = orders.last() else { break };
-        next = last.number.next();
-        for order in &orders {
-            write_row(out, order)?;
-        }
+    if options.history {
+        let origin = Origin::timeless(&source.name, source.cluster.clone());
+        let form = History(Writer::new(out, &origin)?);
+        source.write(form).await
+    } else {
+        writeln!(out, "{HEADER}")?;
+        source.write(Csv(out)).await
     }
-    Ok(out.flush()?)
+}
+
+impl<W: Write> Form<W> for Csv<W> {
+    fn write(&mut self, order: &Order) -> io::Result<()> {
+        write_row(&mut self.0, order)
+    }
+
+    fn finish(mut self, _: TradeSequence) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<W: Write> Form<W> for History<W> {
+    fn write(&mut self, order: &Order) -> io::Result<()> {
+        self.0.write(&OrdersLine::Order(order.into()))
+    }
+
+    fn finish(mut self, applied: TradeSequence) -> io::Result<()> {
+        self.0.write(&OrdersLine::End(End { applied }))?;
+        self.0.finish()?.flush()
+    }
 }
 
 impl Source {
+    async fn write<W>(&self, mut form: impl Form<W>) -> Result<(), ExportError> {
+        let mut next = OrderNumber(0);
+        let mut applied = TradeSequence(0);
+        loop {
+            let orders = self.page(next).await?;
+            let Some(last) = orders.last() else { break };
+            next = last.number.next();
+            applied = last.trade.sequence.next();
+            for order in &orders {
+                form.write(order)?;
+            }
+        }
+        Ok(form.finish(applied)?)
+    }
+
     async fn open(options: &Export) -> Result<Self, ExportError> {
         let Some(data_dir) = &options.data_dir else {
-            return Ok(Self::Running(connect(options).await?));
+            let (replica, client) = connect(options).await?;
+            return Ok(Self {
+                name: replica.to_string(),
+                cluster: Some(options.cluster.to_string()),
+                log: Log::Running(client),
+            });
         };
         let store_dir = data_dir.join(STORE_DIR);
         if !store_dir.is_dir() {
@@ -126,25 +191,43 @@ impl Source {
         }
         let owned = DataDir::open(data_dir)?;
         let (store, _) = Store::open(&store_dir)?;
-        Ok(Self::Stopped {
-            store,
-            _owned: owned,
+        Ok(Self {
+            name: match options.replica {
+                Some(id) => ServiceName::new(ServiceKind::Order, id).to_string(),
+                None => replica_in(data_dir),
+            },
+            cluster: None,
+            log: Log::Stopped {
+                store,
+                _owned: owned,
+            },
         })
     }
 
     async fn page(&self, from: OrderNumber) -> Result<Vec<Order>, ExportError> {
-        match self {
-            Self::Running(replica) => {
+        match &self.log {
+            Log::Running(replica) => {
                 let limit = u32::try_from(MAX_PAGE).unwrap_or(u32::MAX);
                 Ok(call(PAGE_TIMEOUT, |context| replica.export(context, from, limit)).await??)
             }
-            Self::Stopped { store, .. } => Ok(store.page(from, MAX_PAGE)?),
+            Log::Stopped { store, .. } => Ok(store.page(from, MAX_PAGE)?),
         }
     }
 }
 
+/// The replica whose data directory this is, by the name that `bazaar up` gives it; otherwise the
+/// directory itself.
+fn replica_in(data_dir: &Path) -> String {
+    let name = data_dir.file_name().and_then(|name| name.to_str());
+    let id = name.and_then(|name| name.strip_prefix("order-")?.parse().ok());
+    match id {
+        Some(id) => ServiceName::new(ServiceKind::Order, id).to_string(),
+        None => data_dir.display().to_string(),
+    }
+}
+
 /// Connects to the replica that `options` name.
-async fn connect(options: &Export) -> Result<OrdersClient, ExportError> {
+async fn connect(options: &Export) -> Result<(ServiceName, OrdersClient), ExportError> {
     let directory = Directory::new(options.cluster.clone(), options.nameserver);
     let replicas: Vec<_> = match options.replica {
         Some(id) => vec![ServiceName::new(ServiceKind::Order, id)],
@@ -161,7 +244,7 @@ async fn connect(options: &Export) -> Result<OrdersClient, ExportError> {
         match directory.connect(replica, Protocol::Orders).await {
             Ok(stream) => {
                 let stub = OrdersClient::new(client_config(), client_transport(stream));
-                return Ok(spawned(stub));
+                return Ok((replica, spawned(stub)));
             }
             Err(error) => failure = error.into(),
         }

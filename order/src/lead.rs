@@ -18,6 +18,7 @@ use bazaar_rpc::replica::Leadership;
 use bazaar_rpc::{FencingToken, RequestId, ServiceName, Term, Trade};
 use tarpc::client::RpcError;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::error::StoreError;
@@ -31,8 +32,12 @@ use crate::store::Store;
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pause before the leader's work is taken up again after something came in between.
+/// The pause before a majority that is out of reach, or the throne, is looked at again, and the least
+/// time from one recovery to the next: one that comes later than that is begun at once.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How soon to look again whether the catalog and the log belong together, where they did not.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The reign that this replica is in; none while it does not lead.
 pub(crate) type Throne = watch::Sender<Option<Arc<Reign>>>;
@@ -53,6 +58,7 @@ impl Lead {
     /// When the machine fails.
     pub(crate) async fn run(self) -> Result<(), StoreError> {
         let mut leadership = self.group.leadership();
+        let mut last_reason = None;
         loop {
             let term = elected(&mut leadership, self.me).await;
             let (reign, queue) = Reign::new();
@@ -63,24 +69,32 @@ impl Lead {
                 interruption = self.reign(term, &reign, queue) => interruption,
             };
             info!(%term, %interruption, "the reign is over");
+            let is_apart = matches!(interruption, Interruption::Apart(_));
             let leader = leadership
                 .borrow()
                 .leader
                 .filter(|leader| *leader != self.me);
             let reason = match interruption {
                 Interruption::Store(error) => return Err(error),
-                Interruption::Inconsistent(reason) => {
-                    error!(%term, reason, "the order log and the catalog disagree: no trading");
-                    OrderError::Inconsistent(reason)
+                Interruption::Apart(ref reason) | Interruption::Inconsistent(ref reason) => {
+                    if last_reason.as_ref() != Some(reason) {
+                        error!(%term, reason, "the order log and the catalog disagree: no trading");
+                    }
+                    last_reason = Some(reason.clone());
+                    OrderError::Inconsistent(reason.clone())
                 }
                 Interruption::Deposed
                 | Interruption::Fenced { .. }
                 | Interruption::Unsettled(_) => OrderError::NotLeader { leader },
             };
             reign.close(&reason);
-            if matches!(reason, OrderError::Inconsistent(_)) {
-                // Callers keep being told why.
-                deposed(&mut leadership, self.me, term).await;
+            // Callers keep being told why.
+            let mended = deposed(&mut leadership, self.me, term);
+            if is_apart {
+                // Another catalog may take this one's place, one that was rebuilt above all.
+                timeout(LOOK_AGAIN, mended).await.ok();
+            } else if matches!(reason, OrderError::Inconsistent(_)) {
+                mended.await;
             }
             self.throne.send_replace(None);
             tokio::time::sleep(PAUSE).await;
@@ -111,6 +125,7 @@ impl Lead {
         };
         let mut sequencer = Sequencer::new(self.catalog.clone(), recorder.clone(), queue);
         loop {
+            let next = tokio::time::Instant::now() + PAUSE;
             let interruption = match self.recover(term, &recorder).await {
                 Ok(token) => {
                     info!(%token, recorded = %self.store.head().next_sequence, "trading");
@@ -128,30 +143,38 @@ impl Lead {
                 Interruption::Fenced { by } => return self.overtaken(term, by).await,
                 other => return other,
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep_until(next).await;
         }
     }
 
     /// Fences the catalog, and records every trade that it has made and this log has not.
     async fn recover(&self, term: Term, recorder: &Recorder) -> Result<FencingToken, Interruption> {
-        let fence = self
-            .call(|leader| async move { leader.client.fence(within(CALL_TIMEOUT), term).await })
+        let first = self.store.head().next_sequence;
+        let fence =
+            self.call(|leader| async move {
+                leader.client.fence(within(CALL_TIMEOUT), term, first).await
+            })
             .await?;
         let Fence {
             token,
             forgotten,
             next,
         } = fence;
-        let first = self.store.head().next_sequence;
+        if !(forgotten..=next).contains(&first) {
+            let way_out = if first > next {
+                ". Where the catalog has lost its disk, `bazaar catalog rebuild` restores it from \
+                 the order log"
+            } else {
+                ""
+            };
+            return Err(Interruption::Apart(format!(
+                "trade {first} is the next one of the log; the catalog has forgotten those before \
+                 {forgotten}, and {next} is the next one that it makes{way_out}"
+            )));
+        }
         if token.term != term {
             let reason = format!("the catalog fenced term {}, not {term}", token.term);
             return Err(Interruption::Inconsistent(reason));
-        }
-        if !(forgotten..=next).contains(&first) {
-            return Err(Interruption::Inconsistent(format!(
-                "trade {first} is the next one of the log; the catalog has forgotten those before \
-                 {forgotten}, and {next} is the next one that it makes"
-            )));
         }
         loop {
             let from = self.store.head().next_sequence;

@@ -20,6 +20,8 @@ mod format;
 mod in_flight;
 #[cfg(feature = "simulation")]
 mod inspect;
+#[cfg(not(feature = "simulation"))]
+mod journal;
 mod lead;
 mod machine;
 mod recorder;

@@ -31,7 +31,11 @@ pub(crate) enum Interruption {
     /// This replica does not lead any more.
     #[error("leadership is lost")]
     Deposed,
-    /// The order log and the catalog do not belong together.
+    /// The order log and the catalog that answers do not belong together. Nothing was made of either
+    /// yet, so with another catalog trading may go on.
+    #[error("{0}")]
+    Apart(String),
+    /// The order log and the catalog contradict each other.
     #[error("{0}")]
     Inconsistent(String),
     /// The machine fails.

@@ -7,8 +7,8 @@
 //! * After the process was killed: the last batch. Each one is in the kernel when it returns.
 //! * After a power loss: at least what was there at the last [`Store::persist`], and a prefix of the
 //!   batches since. The store's own journal is one sequence over all keyspaces, it is read up to the
-//!   first batch that is not whole, and it is synced before any table that holds its batches is
-//!   written, so no table is ever ahead of it.
+//!   first batch that is not whole (see `journal`), and it is synced before any table that holds its
+//!   batches is written, so no table is ever ahead of it.
 //!
 //! Damage that a journal's end cannot explain is found by checksums, and by the numbers: order
 //! numbers have no gap, so a hole shows wherever it is read, and the newest orders are read at start.

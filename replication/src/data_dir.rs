@@ -40,9 +40,13 @@ impl DataDir {
         };
         bazaar_machine::disk::create_dir_all(dir).map_err(io)?;
         snapshot::clean(dir).map_err(io)?;
-        let identity = identity::load(dir).map_err(|source| OpenError::Io {
-            path: dir.join(identity::FILE),
-            source,
+        let identity = identity::load(dir).map_err(|source| {
+            let path = dir.join(identity::FILE);
+            if identity::is_damage(&source) {
+                let reason = source.to_string();
+                return OpenError::Damaged { path, reason };
+            }
+            OpenError::Io { path, source }
         })?;
         let log_dir = dir.join("log");
         if identity.is_some() && !log_files::exist(&log_dir).map_err(io)? {

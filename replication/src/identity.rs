@@ -36,9 +36,15 @@ pub(crate) fn load(dir: &Path) -> io::Result<Option<Uuid>> {
     let Identity { format, replica } = serde_json::from_slice(&text)?;
     if format != FORMAT {
         let reason = format!("it has format {format}, and this program knows format {FORMAT}");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
     }
     Ok(Some(replica))
+}
+
+/// Whether an error of [`load`] says that the file is there and makes no sense.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, UnexpectedEof};
+    matches!(error.kind(), InvalidData | UnexpectedEof)
 }
 
 /// Gives `dir` a new identity. It is on disk when this returns.
@@ -72,15 +78,20 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_that_cannot_be_read_is_damaged() {
+        for text in ["", "{", r#"{"format":1}"#, "\0\0\0"] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(FILE), text).unwrap();
+            assert!(is_damage(&load(dir.path()).unwrap_err()), "{text:?}");
+        }
+    }
+
+    #[test]
     fn a_newer_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let text = r#"{"format":2,"replica":"00000000-0000-0000-0000-000000000000"}"#;
         fs::write(dir.path().join(FILE), text).unwrap();
-        assert!(
-            load(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("format 2")
-        );
+        let error = load(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("format 2") && !is_damage(&error));
     }
 }

@@ -19,6 +19,7 @@
 //! - `state_machine`: commands are applied once each, in the log's order, and answered afterwards.
 //! - `formation`: a group is founded once, by all its founding members; a replica that has lost its
 //!   disk is not taken for the one it was.
+//! - `founding`: where a group is lost and its state is not, a new one goes on from it.
 //! - `failover`: a leader whose process has ended is replaced within milliseconds. Pauses and
 //!   partitions are found by openraft's timers.
 //! - `persistence`: the log does not grow without bound, and keeping it short costs a small share
@@ -30,6 +31,7 @@ mod data_dir;
 mod error;
 mod failover;
 mod formation;
+mod founding;
 mod group;
 mod identity;
 mod leadership;
@@ -39,6 +41,7 @@ mod log_store;
 #[cfg(feature = "simulation")]
 #[path = "simulated_log.rs"]
 mod log_store;
+mod log_tail;
 mod machine;
 mod mark;
 mod network;
@@ -50,6 +53,7 @@ mod server;
 mod snapshot;
 mod state_machine;
 mod stored;
+mod torn;
 mod types;
 
 #[cfg(test)]
@@ -57,7 +61,10 @@ mod testing;
 
 pub use config::Config;
 pub use error::{OpenError, ProposeError};
+pub use founding::found;
 pub use group::Group;
+pub use log_tail::find_votes;
 pub use machine::{StateMachine, View};
 pub use mark::Mark;
 pub use propose::{MAX_COMMAND, Receipts};
+pub use torn::{has_blank_sector, written};

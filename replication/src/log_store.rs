@@ -25,9 +25,9 @@ use raft_log::api::raft_log_writer::RaftLogWriter;
 use tokio::sync::oneshot;
 
 use crate::error::OpenError;
-use crate::log_files;
 use crate::stored::Stored;
 use crate::types::{Entry, LogId, Payload, Types, Vote};
+use crate::{log_files, log_tail};
 
 /// How long the log waits for more to write before it syncs. Long enough to catch what is being
 /// handed over, short against the sync itself.
@@ -52,7 +52,7 @@ const PAGE_ENTRIES: u64 = 1024;
 
 /// What raft-log is instantiated with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct LogTypes;
+pub(crate) struct LogTypes;
 
 impl raft_log::Types for LogTypes {
     type LogId = Stored<LogId>;
@@ -81,7 +81,7 @@ fn size(payload: &Payload) -> u64 {
 }
 
 /// Who is told that a write is on disk.
-enum Flushed {
+pub(crate) enum Flushed {
     Openraft(IOFlushed<Types>),
     Caller(oneshot::Sender<io::Result<()>>),
 }
@@ -112,6 +112,7 @@ impl LogStore {
         };
         fs::create_dir_all(dir).map_err(io)?;
         let before = log_files::sizes(dir).map_err(io)?;
+        log_tail::mend(dir).map_err(io)?;
         let mut config = raft_log::Config::new(dir.display());
         config.wal.flush_batch_wait = Some(FLUSH_WAIT);
         config.wal.chunk_max_size = Some(FILE_BYTES);
@@ -199,6 +200,16 @@ impl LogStore {
         flushed
             .await
             .map_err(|_| io::Error::other("the log's writer has ended"))?
+    }
+
+    /// Stores the vote and the first entry of a group that is founded on disk.
+    pub(crate) async fn begin(&self, vote: Vote, entry: (LogId, Payload)) -> io::Result<()> {
+        let (log_id, payload) = entry;
+        self.write(|log| {
+            log.save_vote(Stored(vote))?;
+            log.append([(Stored(log_id), Stored(payload))]).map(drop)
+        })
+        .await
     }
 
     /// The entries of `from..to`, all of them or as many as make a page, but at least one.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    FencingToken, Item, ItemKey, ItemNumber, LeaseId, Refusal, ServiceName, ShopName, Term, Text,
-    Trade, TradeRequest, TradeSequence,
+    CacheId, FencingToken, Item, ItemKey, ItemNumber, LeaseId, Refusal, ServiceName, ShopName,
+    Term, Text, Trade, TradeRequest, TradeSequence,
 };
 
 /// The most trades in one [`TradeBatch`], and in one page of the outbox.
@@ -21,7 +21,11 @@ pub const MAX_PAGE: usize = 1000;
 pub trait Catalog {
     /// Makes the caller, elected leader of the order group in `term`, the only one whose trades are
     /// decided from now on. Durable when it returns.
-    async fn fence(term: Term) -> Result<Fence, CatalogError>;
+    ///
+    /// `recorded` is the first trade that the caller's log has not. Where it is not within what the
+    /// catalog remembers, the two do not belong together: then nothing changes, the fence shows the
+    /// token that was in force before, and a catalog that was never fenced answers no lookups.
+    async fn fence(term: Term, recorded: TradeSequence) -> Result<Fence, CatalogError>;
 
     /// Decides `batch` in order. The answer has one outcome for each trade, in the batch's order; a
     /// request id that is still in the outbox gets its first outcome again.
@@ -42,6 +46,8 @@ pub trait Catalog {
     async fn list(query: ListQuery) -> Result<Vec<Item>, CatalogError>;
 
     /// Grants or renews the lease under which a frontend may serve items from its cache.
+    ///
+    /// The request is a promise too: see [`LeaseRequest::term`].
     async fn lease(request: LeaseRequest) -> Result<LeaseGrant, CatalogError>;
 }
 
@@ -86,10 +92,16 @@ pub struct ListQuery {
 /// A frontend asks to be allowed to serve from its cache.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LeaseRequest {
-    /// Who asks.
+    /// The cache for which the lease is.
+    pub cache: CacheId,
+    /// Whose cache that is.
     pub holder: ServiceName,
     /// Where it serves [`crate::cache::Invalidations`].
     pub address: SocketAddr,
+    /// The term of the leader that is asked. Whoever sends this has given up every lease of an
+    /// earlier term, and takes none any more, not even one that is on its way. So a new leader need
+    /// not wait until those have run out.
+    pub term: Term,
     /// The lease it holds and wants to renew.
     pub held: Option<LeaseId>,
 }

@@ -85,6 +85,26 @@ pub struct LeaseId {
     pub serial: u64,
 }
 
+/// One incarnation of a frontend's cache: made anew whenever the frontend starts, so that what its
+/// former self may still hold is never taken for its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CacheId(Uuid);
+
+impl CacheId {
+    /// A new id, random (UUIDv4, RFC 9562).
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for CacheId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Identifies one request to trade, through every retry, frontend and leader: the key under which
 /// exactly one order is booked, however often it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -25,7 +25,7 @@ pub mod replica;
 mod trade;
 
 pub use ids::{
-    FencingToken, InvalidName, InvocationId, ItemNumber, LeaseId, OrderNumber, RequestId,
+    CacheId, FencingToken, InvalidName, InvocationId, ItemNumber, LeaseId, OrderNumber, RequestId,
     ServiceKind, ServiceName, Term, Timestamp, TradeSequence, UserId, Version,
 };
 pub use item::{InvalidQuantity, Item, ItemKey, ItemName, Quantity, ShopName, Text};

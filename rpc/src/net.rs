@@ -6,7 +6,7 @@
 //! reach, and the listener answers with one line:
 //!
 //! ```text
-//! bazaar/1 4f1c… orders order/3        (from the caller)
+//! bazaar/2 4f1c… orders order/3        (from the caller)
 //! ok                                   (from the listener, or:)
 //! no I am catalog/1
 //! ```
@@ -22,13 +22,23 @@ use tokio::time::timeout;
 use crate::ServiceName;
 
 /// The version of the protocol: raised when any contract changes.
-const VERSION: &str = "bazaar/1";
+const VERSION: &str = "bazaar/2";
 
 /// The longest greeting line, in bytes, with its line feed.
 const MAX_LINE: usize = 256;
 
 /// How long connecting and greeting may take, together.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the other end's machine may leave what it was sent unacknowledged before the connection
+/// is given up. A network that is cut shows in nothing else, and TCP alone waits ever longer between
+/// two attempts: after a cut of ten seconds a connection would stay silent for ten more. A process
+/// that is paused does not end its connections by this: its kernel acknowledges.
+pub const UNACKNOWLEDGED: Duration = Duration::from_secs(2);
+
+/// How long a connection may be idle before it is found out whether the other end is still there.
+/// Nobody waits for that; it keeps connections to machines that are gone from piling up.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A contract spoken over a connection. A process serves several of them on one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,7 +168,7 @@ pub async fn dial(address: SocketAddr, greeting: &Greeting) -> Result<TcpStream,
     } = greeting;
     let attempt = async {
         let mut stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+        tune(&stream)?;
         let line = format!("{VERSION} {cluster} {} {service}\n", protocol.as_str());
         stream.write_all(line.as_bytes()).await?;
         let answer = read_line(&mut stream).await?;
@@ -181,6 +191,12 @@ pub async fn dial(address: SocketAddr, greeting: &Greeting) -> Result<TcpStream,
     }
 }
 
+/// Has a connection send what it is given at once, and end when the other end cannot be reached.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    bazaar_machine::net::limit_silence(stream, UNACKNOWLEDGED, IDLE)
+}
+
 /// Reads a caller's greeting from a connection just accepted, and answers it: with `ok` where
 /// `serves` finds something to serve it with, and with a refusal otherwise.
 ///
@@ -194,7 +210,7 @@ pub async fn welcome<T>(
     serves: impl FnOnce(Protocol) -> Option<T>,
 ) -> io::Result<T> {
     let exchange = async {
-        stream.set_nodelay(true)?;
+        tune(stream)?;
         let line = read_line(stream).await?;
         let outcome = check(&line, cluster, service).and_then(|protocol| {
             serves(protocol).ok_or_else(|| format!("I do not serve {}", protocol.as_str()))

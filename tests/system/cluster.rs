@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take that is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many lines of each log a failed test shows.
 const LOG_LINES: usize = 30;
@@ -206,15 +206,28 @@ impl Cluster {
     /// Every replica's log, as `bazaar order export --csv` prints it, oldest replica id first.
     #[track_caller]
     pub(crate) fn logs(&self, replicas: u64) -> Vec<String> {
-        (1..=replicas)
-            .map(|replica| {
-                let replica = replica.to_string();
-                let output =
-                    self.command(&["order", "export", "--csv", "--replica", replica.as_str()]);
-                assert!(output.status.success(), "{output:?}");
-                String::from_utf8(output.stdout).unwrap()
-            })
-            .collect()
+        (1..=replicas).map(|replica| self.log(replica)).collect()
+    }
+
+    /// One replica's log.
+    #[track_caller]
+    pub(crate) fn log(&self, replica: u64) -> String {
+        let replica = replica.to_string();
+        let output = self.command(&["order", "export", "--csv", "--replica", replica.as_str()]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Kills a process and removes its data directory, as the loss of its disk would.
+    #[track_caller]
+    pub(crate) fn lose(&self, name: &str) {
+        self.control("kill", name);
+        fs::remove_dir_all(self.data_of(name)).unwrap();
+    }
+
+    /// The data directory of a process.
+    pub(crate) fn data_of(&self, name: &str) -> PathBuf {
+        self.dir.join(name.replace('/', "-"))
     }
 
     /// Stops the cluster as a person would, with Ctrl-C.

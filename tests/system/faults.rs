@@ -9,10 +9,24 @@ use serde_json::Value;
 use crate::cluster::{Cluster, eventually, run};
 
 /// How long the load may take to come as far as a test wants it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Drives load through `cluster` while `fault` does what it does, then checks everything.
-async fn survives(cluster: &Cluster, fault: impl AsyncFnOnce(&Cluster, &Handle)) -> Report {
+pub(crate) async fn survives(
+    cluster: &Cluster,
+    fault: impl AsyncFnOnce(&Cluster, &Handle),
+) -> Report {
+    let report = survives_with(cluster, &[1, 2, 3], fault).await;
+    cluster.caught_up("order/");
+    report
+}
+
+/// As [`survives`], where only the order replicas of these ids are there in the end.
+pub(crate) async fn survives_with(
+    cluster: &Cluster,
+    replicas: &[u64],
+    fault: impl AsyncFnOnce(&Cluster, &Handle),
+) -> Report {
     let dir = tempfile::tempdir().unwrap();
     let load = Load::start(Config {
         urls: cluster
@@ -40,13 +54,12 @@ async fn survives(cluster: &Cluster, fault: impl AsyncFnOnce(&Cluster, &Handle))
     assert_eq!(report.judgement.undecided.unknown, 0, "{report}");
 
     // All replicas have the same log, and in it is what was acknowledged and nothing else.
-    cluster.caught_up("order/");
     let acknowledged = usize::try_from(report.judgement.acknowledged).unwrap();
     eventually("all logs are equal", || {
-        let logs = cluster.logs(3);
+        let logs: Vec<_> = replicas.iter().map(|id| cluster.log(*id)).collect();
         logs[0].lines().count() == 1 + acknowledged && logs.iter().all(|log| *log == logs[0])
     });
-    let log = cluster.logs(1).remove(0);
+    let log = cluster.log(replicas[0]);
     let numbers: Vec<_> = log
         .lines()
         .skip(1)
@@ -62,11 +75,16 @@ async fn survives(cluster: &Cluster, fault: impl AsyncFnOnce(&Cluster, &Handle))
 }
 
 /// Waits until 200 more trades are acknowledged.
-async fn more_trades(handle: &Handle) {
+pub(crate) async fn more_trades(handle: &Handle) {
+    trades(200, handle, PATIENCE).await;
+}
+
+/// Waits until so many more trades are acknowledged.
+pub(crate) async fn trades(count: u64, handle: &Handle, patience: Duration) {
     let trades = |progress: &Progress| progress.totals.answered(Kind::Trade);
-    let enough = trades(&handle.progress()) + 200;
+    let enough = trades(&handle.progress()) + count;
     handle
-        .until(|progress| trades(progress) >= enough, PATIENCE)
+        .until(|progress| trades(progress) >= enough, patience)
         .await
         .unwrap();
 }
@@ -111,6 +129,41 @@ async fn kill_9_of_the_catalog_only_delays_trades() {
     survives(&cluster, async |cluster, handle| {
         for _ in 0..3 {
             killed_and_started("catalog/1", cluster, handle).await;
+        }
+    })
+    .await;
+}
+
+/// Three catalogs, three orders and two frontends: no process without which nothing goes on.
+const NO_SINGLE_POINT: [&str; 4] = ["--catalogs", "3", "--frontends", "2"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_of_the_catalog_leader_goes_unnoticed_where_there_are_three() {
+    let cluster = Cluster::start(&NO_SINGLE_POINT);
+    survives(&cluster, async |cluster, handle| {
+        for _ in 0..3 {
+            let leader = cluster.leader("catalog");
+            cluster.control("kill", &leader);
+            more_trades(handle).await;
+            cluster.control("start", &leader);
+            more_trades(handle).await;
+            cluster.caught_up("catalog/");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_of_either_leader_is_got_over_while_it_lasts() {
+    let cluster = Cluster::start(&NO_SINGLE_POINT);
+    survives(&cluster, async |cluster, handle| {
+        for kind in ["catalog", "order"] {
+            let leader = cluster.leader(kind);
+            cluster.control("pause", &leader);
+            more_trades(handle).await;
+            cluster.control("resume", &leader);
+            more_trades(handle).await;
+            cluster.caught_up(&format!("{kind}/"));
         }
     })
     .await;

@@ -91,3 +91,27 @@ async fn a_paused_frontend_shows_nothing_stale() {
         assert_eq!(stock["data"]["quantity"], 100 - round, "round {round}");
     }
 }
+
+/// A frontend that is paused when the catalog's leader dies cannot give up the lease that it has of
+/// it: the new leader waits until that has run out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frontend_that_sleeps_through_a_catalog_failover_shows_nothing_stale() {
+    let cluster = Cluster::start(&["--catalogs", "3", "--frontends", "2"]);
+    let (live, paused) = (cluster.http[0], cluster.http[1]);
+    let buy = json!({"name": "FishCo", "quantity": 1, "type": "buy"});
+    for round in 1..=3 {
+        let mut connection = Connection::open(paused).await.unwrap();
+        connection.get("/stocks/FishCo").await.unwrap();
+        let leader = cluster.leader("catalog");
+        cluster.control("pause", "frontend/2");
+        cluster.control("kill", &leader);
+        let bought = post(live, "/orders", &buy).await;
+        assert_eq!(bought.status, 200, "{bought:?}");
+        let asked = tokio::spawn(async move { connection.get("/stocks/FishCo").await.unwrap() });
+        cluster.control("resume", "frontend/2");
+        let stock = asked.await.unwrap().json();
+        assert_eq!(stock["data"]["quantity"], 100 - round, "round {round}");
+        cluster.control("start", &leader);
+        cluster.caught_up("catalog/");
+    }
+}

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 /// The import table of ARCHITECTURE.md: each crate, and the ones of ours that it may depend on.
 fn table() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
-    let rows: [(&str, &[&str]); 9] = [
+    let rows: [(&str, &[&str]); 10] = [
         ("bazaar-machine", &[]),
         ("bazaar-rpc", &["bazaar-machine"]),
+        ("bazaar-history", &["bazaar-rpc"]),
         ("bazaar-daemon", &["bazaar-machine", "bazaar-rpc"]),
         (
             "bazaar-replication",
@@ -25,7 +26,7 @@ fn table() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
             "bazaar-frontend",
             &["bazaar-machine", "bazaar-rpc", "bazaar-daemon"],
         ),
-        ("bazaar-client", &["bazaar-rpc"]),
+        ("bazaar-client", &["bazaar-rpc", "bazaar-history"]),
     ];
     rows.into_iter()
         .map(|(name, may)| (name, may.iter().copied().collect()))
@@ -36,6 +37,7 @@ fn table() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
 const REPLICATED: &[&str] = &[
     "bazaar-machine",
     "bazaar-rpc",
+    "bazaar-history",
     "bazaar-daemon",
     "bazaar-replication",
 ];

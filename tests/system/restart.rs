@@ -70,6 +70,7 @@ async fn a_catalog_that_lost_its_disk_is_found_out() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("disagree"), "{message}");
+    assert!(message.contains("bazaar catalog rebuild"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

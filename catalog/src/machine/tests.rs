@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use bazaar_rpc::catalog::TradeBatch;
 use bazaar_rpc::{
-    FencingToken, InvocationId, ItemName, LeaseId, Quantity, RequestId, ServiceKind, ServiceName,
-    Side, Timestamp, TradeRequest, TradeSequence,
+    FencingToken, InvocationId, ItemName, LeaseId, Quantity, RequestId, Side, Timestamp,
+    TradeRequest, TradeSequence,
 };
 use futures::FutureExt;
 
@@ -21,8 +21,12 @@ fn machine() -> (tempfile::TempDir, Machine) {
     let dir = tempfile::tempdir().unwrap();
     let replica = Arc::new(Replica::new(State::default(), Settlement::new(LEASE)));
     let mut machine = Machine::new(replica, SnapshotFile::new(dir.path()), None);
-    let mut commands = Command::open(TERM, shop::load(&[]).unwrap());
-    commands.push(Command::Fence { term: Term(1) });
+    let mut commands = vec![Command::begin(TERM)];
+    commands.extend(Command::open(TERM, shop::load(&[]).unwrap()));
+    commands.push(Command::Fence {
+        term: Term(1),
+        recorded: TradeSequence(0),
+    });
     apply(&mut machine, &commands, 1);
     (dir, machine)
 }
@@ -63,11 +67,9 @@ fn sales(id: &str, trades: usize) -> Command {
 
 /// Grants a lease in `machine`'s reign.
 fn lease(machine: &Machine) -> (LeaseId, Ticket) {
-    machine
-        .replica
-        .settlement
-        .grant(ServiceName::new(ServiceKind::Frontend, 1))
-        .unwrap()
+    let (settlement, cache) = (&machine.replica.settlement, CacheId::fresh());
+    let admission = settlement.admit(cache);
+    settlement.grant(cache, admission).unwrap()
 }
 
 fn is_settled(machine: &Machine, ticket: Ticket) -> bool {
@@ -118,7 +120,7 @@ fn a_new_reign_leaves_nothing_settled() {
     let (_dir, machine) = machine();
     let (_, before) = machine.replica.lookup(TERM, &key()).unwrap().unwrap();
     assert!(is_settled(&machine, before));
-    machine.replica.begin(TERM, 0);
+    machine.replica.begin(TERM, 0, None);
     let (_, ticket) = machine.replica.lookup(TERM, &key()).unwrap().unwrap();
     assert!(!is_settled(&machine, ticket));
 }
@@ -127,11 +129,7 @@ fn a_new_reign_leaves_nothing_settled() {
 fn a_reader_of_a_reign_that_is_over_is_turned_away() {
     let (_dir, mut machine) = machine();
     let not_leader = Err(CatalogError::NotLeader { leader: None });
-    apply(
-        &mut machine,
-        &Command::open(Term(TERM.0 + 1), Vec::new()),
-        2,
-    );
+    apply(&mut machine, &[Command::begin(Term(TERM.0 + 1))], 2);
     assert_eq!(machine.replica.lookup(TERM, &key()), not_leader);
     assert_eq!(machine.replica.view(TERM, |_| ()).map(|_| None), not_leader);
     machine

@@ -1,6 +1,6 @@
 use std::fs;
 
-use bazaar_rpc::Term;
+use bazaar_rpc::{Term, TradeSequence};
 
 use super::*;
 use crate::command::Command;
@@ -17,7 +17,13 @@ fn state(term: u64) -> State {
         },
         &mut Vec::new(),
     );
-    state.apply(Command::Fence { term: Term(term) }, &mut Vec::new());
+    state.apply(
+        Command::Fence {
+            term: Term(term),
+            recorded: TradeSequence(0),
+        },
+        &mut Vec::new(),
+    );
     state
 }
 
@@ -110,7 +116,7 @@ fn a_file_of_another_version_is_refused_as_such() {
     let refusal = refusal(|bytes| {
         let text = String::from_utf8(bytes.clone()).unwrap();
         *bytes = text
-            .replacen("\"format\": 1", "\"format\": 2", 1)
+            .replacen("\"format\": 2", "\"format\": 1", 1)
             .into_bytes();
     });
     assert!(

@@ -50,7 +50,7 @@ fn for_members() -> Policy {
     }
 }
 
-fn shops() -> Vec<Shop> {
+pub(super) fn shops() -> Vec<Shop> {
     vec![
         shop(
             "open",
@@ -61,25 +61,30 @@ fn shops() -> Vec<Shop> {
     ]
 }
 
-fn opened() -> State {
+pub(super) fn opened() -> State {
     let mut state = State::default();
     let open = Command::Open {
         term: Term(1),
         shops: shops(),
     };
-    assert_eq!(state.apply(open, &mut Vec::new()), Answer::Opened);
+    let former = Term(0);
+    assert_eq!(
+        state.apply(open, &mut Vec::new()),
+        Answer::Opened { former }
+    );
     fence(&mut state, 1).unwrap();
     state
 }
 
-fn fence(state: &mut State, term: u64) -> Result<Fence, CatalogError> {
-    match state.apply(Command::Fence { term: Term(term) }, &mut Vec::new()) {
+pub(super) fn fence(state: &mut State, term: u64) -> Result<Fence, CatalogError> {
+    let (term, recorded) = (Term(term), state.forgotten);
+    match state.apply(Command::Fence { term, recorded }, &mut Vec::new()) {
         Answer::Fenced(outcome) => outcome,
         other => panic!("{other:?}"),
     }
 }
 
-fn request(id: &str, item: u64, side: Side, units: u64) -> TradeRequest {
+pub(super) fn request(id: &str, item: u64, side: Side, units: u64) -> TradeRequest {
     TradeRequest {
         request: RequestId::from_key(None, id),
         invocation: InvocationId::fresh(),
@@ -91,7 +96,7 @@ fn request(id: &str, item: u64, side: Side, units: u64) -> TradeRequest {
     }
 }
 
-fn decide(
+pub(super) fn decide(
     state: &mut State,
     token: FencingToken,
     recorded: TradeSequence,
@@ -110,7 +115,7 @@ fn decide(
 }
 
 /// Decides one trade under the token in force.
-fn trade(state: &mut State, request: TradeRequest) -> Decision {
+pub(super) fn trade(state: &mut State, request: TradeRequest) -> Decision {
     let (token, recorded) = (state.fence, state.forgotten);
     decide(state, token, recorded, vec![request])
         .0
@@ -573,4 +578,74 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_log_that_the_catalog_does_not_belong_to_fences_nothing_and_vouches_for_nothing() {
+    let mut state = State::default();
+    let open = Command::Open {
+        term: Term(1),
+        shops: shops(),
+    };
+    state.apply(open, &mut Vec::new());
+    assert!(!state.is_vouched_for());
+    let before = state.clone();
+    let ahead = state.fence(Term(1), TradeSequence(3)).unwrap();
+    assert_eq!((ahead.token, ahead.next), (before.fence, TradeSequence(0)));
+    assert_eq!(state, before, "a catalog that has lost its disk");
+    state.fence(Term(1), TradeSequence(0)).unwrap();
+    assert!(state.is_vouched_for());
+    // One that has forgotten what the log has not.
+    for id in ["a", "b"] {
+        trade(&mut state, request(id, 1, Side::Buy, 1)).unwrap();
+    }
+    let token = state.fence;
+    decide(&mut state, token, TradeSequence(2), vec![])
+        .0
+        .unwrap();
+    let behind = state.fence(Term(2), TradeSequence(1)).unwrap();
+    assert_eq!((behind.token, state.fence), (token, token));
+    state.fence(Term(2), TradeSequence(2)).unwrap();
+}
+
+#[test]
+fn caches_are_on_record_until_the_reign_that_rules_forgets_them() {
+    let mut state = opened();
+    let mut apply = |command| state.apply(command, &mut Vec::new());
+    let holder = ServiceName::new(bazaar_rpc::ServiceKind::Frontend, 1);
+    let (one, two) = (CacheId::fresh(), CacheId::fresh());
+    for cache in [one, two, one] {
+        let registered = apply(Command::Register { cache, holder });
+        assert_eq!(registered, Answer::Registered(Ok(())));
+    }
+    let caches = vec![one];
+    assert_eq!(
+        apply(Command::begin(Term(2))),
+        Answer::Opened { former: Term(1) }
+    );
+    let forget = |term| Command::Forget {
+        term,
+        caches: caches.clone(),
+    };
+    assert_eq!(apply(forget(Term(1))), Answer::Forgotten);
+    assert_eq!(state.caches().count(), 2, "the reign that said so is over");
+    state.apply(forget(Term(2)), &mut Vec::new());
+    assert_eq!(state.caches().collect::<Vec<_>>(), [two]);
+}
+
+#[test]
+fn only_so_many_caches_are_on_record() {
+    let mut state = opened();
+    let holder = ServiceName::new(bazaar_rpc::ServiceKind::Frontend, 1);
+    let mut register = |cache| {
+        let command = Command::Register { cache, holder };
+        state.apply(command, &mut Vec::new())
+    };
+    let known = CacheId::fresh();
+    for cache in (1..MAX_CACHES).map(|_| CacheId::fresh()).chain([known]) {
+        assert_eq!(register(cache), Answer::Registered(Ok(())));
+    }
+    let refused = Answer::Registered(Err(CatalogError::Busy));
+    assert_eq!(register(CacheId::fresh()), refused);
+    assert_eq!(register(known), Answer::Registered(Ok(())));
 }

@@ -9,7 +9,7 @@ use bazaar_rpc::cache::{Invalidation, Invalidations};
 use bazaar_rpc::catalog::{LeaseGrant, LeaseRequest};
 use bazaar_rpc::connect::{serve, within};
 use bazaar_rpc::net::Protocol;
-use bazaar_rpc::{LeaseId, ServiceKind, ServiceName};
+use bazaar_rpc::{CacheId, LeaseId, ServiceKind, ServiceName, Term};
 use tarpc::context::Context;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -18,6 +18,7 @@ use crate::running::{PATIENCE, Running, ready};
 
 #[derive(Clone)]
 pub(crate) struct Cache {
+    pub(crate) id: CacheId,
     pub(crate) name: ServiceName,
     pub(crate) address: SocketAddr,
     told: watch::Sender<Vec<(LeaseId, Invalidation)>>,
@@ -25,12 +26,20 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
+    /// The same cache beside a `catalog` that was started again.
+    pub(crate) async fn beside(self, catalog: &Running) -> Self {
+        let mut cache = Self::start(catalog, self.name.id).await;
+        cache.id = self.id;
+        cache
+    }
+
     /// Starts frontend `id` beside `catalog`, and ends with it.
     pub(crate) async fn start(catalog: &Running, id: u64) -> Self {
         let acceptor = Acceptor::bind("127.0.0.1:0".parse().unwrap())
             .await
             .unwrap();
         let cache = Self {
+            id: CacheId::fresh(),
             name: ServiceName::new(ServiceKind::Frontend, id),
             address: acceptor.address(),
             told: watch::Sender::new(Vec::new()),
@@ -68,29 +77,34 @@ impl Cache {
         .unwrap()
     }
 
-    /// Asks for a lease, or to renew the one it holds.
-    pub(crate) async fn lease(&self, catalog: &Running, held: Option<LeaseId>) -> LeaseGrant {
-        let request = LeaseRequest {
+    /// Asks the leader of `term` for a lease, or to renew the one it holds.
+    pub(crate) fn request(&self, term: Term, held: Option<LeaseId>) -> LeaseRequest {
+        LeaseRequest {
+            cache: self.id,
             holder: self.name,
             address: self.address,
+            term,
             held,
+        }
+    }
+
+    /// Asks `catalog`, once it leads, for a lease, or to renew the one it holds.
+    pub(crate) async fn lease(&self, catalog: &Running, held: Option<LeaseId>) -> LeaseGrant {
+        let ask = async || {
+            let request = self.request(catalog.leads().await, held);
+            catalog.client.lease(within(PATIENCE), request).await
         };
-        let lease = || catalog.client.lease(within(PATIENCE), request.clone());
-        ready(lease).await.unwrap()
+        ready(ask).await.unwrap()
     }
 
     /// Keeps asking every `interval`, as a frontend does, whatever the answer.
     pub(crate) fn keep_leased(&self, catalog: &Running, first: LeaseId, interval: Duration) {
-        let (client, holder, address) = (catalog.client.clone(), self.name, self.address);
+        let (client, cache) = (catalog.client.clone(), self.clone());
         catalog.tasks.spawn(async move {
             let mut held = Some(first);
             loop {
                 tokio::time::sleep(interval).await;
-                let request = LeaseRequest {
-                    holder,
-                    address,
-                    held,
-                };
+                let request = cache.request(first.term, held);
                 if let Ok(Ok(grant)) = client.lease(within(PATIENCE), request).await {
                     held = Some(grant.lease);
                 }

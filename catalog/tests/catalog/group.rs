@@ -9,7 +9,7 @@ use bazaar_rpc::catalog::{CatalogError, Fence, TradeBatch};
 use bazaar_rpc::connect::{client_config, client_transport, within};
 use bazaar_rpc::net::Protocol;
 use bazaar_rpc::replica::{ReplicaClient, ReplicaStatus};
-use bazaar_rpc::{Item, ServiceKind, ServiceName, Side, Term};
+use bazaar_rpc::{Item, ServiceKind, ServiceName, Side, Term, TradeSequence};
 use futures::{StreamExt, stream};
 use tempfile::TempDir;
 
@@ -78,7 +78,11 @@ impl Group {
         while Instant::now() < deadline {
             for (at, member) in self.running() {
                 let attempt = within(Duration::from_secs(1));
-                if let Ok(Ok(fence)) = member.client.fence(attempt, Term(1)).await {
+                if let Ok(Ok(fence)) = member
+                    .client
+                    .fence(attempt, Term(1), TradeSequence(0))
+                    .await
+                {
                     return (at, fence);
                 }
             }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use bazaar_rpc::Side;
 use bazaar_rpc::catalog::{CatalogError, LeaseRequest, ListQuery};
 use bazaar_rpc::connect::within;
+use bazaar_rpc::{CacheId, Side, Term};
 
 use crate::cache::Cache;
 use crate::running::{PATIENCE, Running, key, nowhere, request};
@@ -178,31 +178,116 @@ async fn a_catalog_that_has_just_started_waits_for_the_leases_of_its_former_self
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_reign_waits_until_every_cache_on_record_has_called_in_and_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--lease", "10s"];
+    // A catalog that has never led cannot tell what was before it, and waits.
+    let catalog = Running::start(dir.path(), &["--lease", "50ms"])
+        .await
+        .unwrap();
+    catalog.item("FishCo").await;
+    catalog.crash().await;
+
+    let catalog = Running::start(dir.path(), &flags).await.unwrap();
+    let started = Instant::now();
+    catalog.item("FishCo").await;
+    let (one, two) = (
+        Cache::start(&catalog, 1).await,
+        Cache::start(&catalog, 2).await,
+    );
+    one.lease(&catalog, None).await;
+    two.lease(&catalog, None).await;
+    catalog.crash().await;
+
+    let catalog = Running::start(dir.path(), &flags).await.unwrap();
+    let (one, two) = (one.beside(&catalog).await, two.beside(&catalog).await);
+    let stranger = Cache::start(&catalog, 3).await;
+    let mut fence = Box::pin(catalog.fence(1));
+    let callers = async {
+        one.lease(&catalog, None).await;
+        stranger.lease(&catalog, None).await;
+        // It speaks of a reign that is over, and may go by a lease of that.
+        let term = Term(catalog.leads().await.0 - 1);
+        let request = two.request(term, None);
+        catalog.client.lease(within(PATIENCE), request).await
+    };
+    tokio::select! {
+        _ = &mut fence => panic!("settled while a cache may go by a lease of the reign before"),
+        refusal = callers => assert_eq!(refusal.unwrap(), Err(CatalogError::Starting)),
+    }
+    two.lease(&catalog, None).await;
+    fence.await;
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "it was the call, not time, that settled it"
+    );
+    catalog.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caches_that_are_gone_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--lease", "1s", "--snapshot-interval", "10ms"];
+    let catalog = Running::start(dir.path(), &flags).await.unwrap();
+    let (gone, lives) = (
+        Cache::start(&catalog, 1).await,
+        Cache::start(&catalog, 2).await,
+    );
+    let lease = lives.lease(&catalog, None).await.lease;
+    lives.keep_leased(&catalog, lease, Duration::from_millis(100));
+    gone.lease(&catalog, None).await;
+    let on_record = async |known: &[&Cache], unknown: &[&Cache]| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(dir.path().join("catalog.json"));
+            let file = text.unwrap_or_default();
+            let has = |cache: &&Cache| file.contains(&format!("\"{}\"", cache.id));
+            if known.iter().all(has) && !unknown.iter().any(has) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{file}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    on_record(&[&lives, &gone], &[]).await;
+    on_record(&[&lives], &[&gone]).await;
+    catalog.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_cannot_be_reached_gets_no_lease() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Running::start(dir.path(), &[]).await.unwrap();
     let cache = Cache::start(&catalog, 1).await;
     let grant = cache.lease(&catalog, None).await;
-    for (holder, address) in [(cache.name, nowhere()), (catalog.name, cache.address)] {
-        let request = LeaseRequest {
-            holder,
-            address,
-            held: Some(grant.lease),
-        };
-        // The holder of a live lease has a connection already.
-        let outcome = catalog
+    let held = cache.request(grant.lease.term, Some(grant.lease));
+    let nobody = LeaseRequest {
+        address: nowhere(),
+        ..held.clone()
+    };
+    let lease = async |request| {
+        catalog
             .client
             .lease(within(PATIENCE), request)
             .await
-            .unwrap();
-        if holder == cache.name && outcome.is_ok() {
-            continue;
-        }
+            .unwrap()
+    };
+    // The holder of a live lease has a connection already.
+    lease(nobody.clone()).await.unwrap();
+    let cache = CacheId::fresh();
+    let somebody_else = LeaseRequest {
+        cache,
+        holder: catalog.name,
+        ..held
+    };
+    for request in [LeaseRequest { cache, ..nobody }, somebody_else] {
+        let outcome = lease(request).await;
         assert!(
             matches!(outcome, Err(CatalogError::Invalid(_))),
             "{outcome:?}"
         );
     }
+    catalog.fence(1).await;
     catalog
         .client
         .lookup(within(PATIENCE), key("FishCo"))

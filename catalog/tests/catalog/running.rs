@@ -9,9 +9,10 @@ use bazaar_daemon::{App as _, Tasks};
 use bazaar_rpc::catalog::{CatalogClient, CatalogError, Decision, Fence, TradeBatch};
 use bazaar_rpc::connect::{Directory, client_config, client_transport, within};
 use bazaar_rpc::net::Protocol;
+use bazaar_rpc::replica::ReplicaClient;
 use bazaar_rpc::{
     InvocationId, Item, ItemKey, ItemName, Quantity, RequestId, ServiceKind, ServiceName, Side,
-    Term, Timestamp, TradeRequest,
+    Term, Timestamp, TradeRequest, TradeSequence,
 };
 use clap::Parser;
 use tarpc::client::RpcError;
@@ -93,10 +94,28 @@ impl Running {
         self.tasks.stop(PATIENCE).await;
     }
 
-    /// Fences, as the order group's leader of `term`, once the catalog leads.
+    /// The newest term that it knows of.
+    pub(crate) async fn leads(&self) -> Term {
+        let stream = self
+            .directory
+            .connect_at(self.app.address(), self.name, Protocol::Replica)
+            .await
+            .unwrap();
+        let replica = ReplicaClient::new(client_config(), client_transport(stream)).spawn();
+        let status = replica.status(within(PATIENCE)).await.unwrap();
+        status.leadership.term
+    }
+
+    /// Fences, as the order group's leader of `term` whose log goes as far as it must, once the
+    /// catalog leads.
     pub(crate) async fn fence(&self, term: u64) -> Fence {
-        let fence = || self.client.fence(within(PATIENCE), Term(term));
-        ready(fence).await.unwrap()
+        let term = Term(term);
+        let fence = |recorded| self.client.fence(within(PATIENCE), term, recorded);
+        let fenced = ready(|| fence(TradeSequence(0))).await.unwrap();
+        if fenced.token.term == term {
+            return fenced;
+        }
+        ready(|| fence(fenced.forgotten)).await.unwrap()
     }
 
     /// Has `trades` decided under `fence`, with nothing reported as recorded.

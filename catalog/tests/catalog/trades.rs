@@ -184,6 +184,7 @@ async fn a_later_start_with_more_shops_opens_them_and_leaves_the_stock_alone() {
 async fn a_damaged_catalog_file_stops_the_start_with_its_name_and_the_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Running::start(dir.path(), &SHORT).await.unwrap();
+    catalog.fence(1).await;
     catalog.item("FishCo").await;
     catalog.stop().await;
     let file = dir.path().join("catalog.json");

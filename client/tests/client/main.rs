@@ -4,4 +4,5 @@
 
 mod bazaar;
 mod command;
+mod history;
 mod judge;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::cache::Invalidation;
-use bazaar_rpc::{Item, ItemKey, ItemName, LeaseId};
+use bazaar_rpc::{Item, ItemKey, ItemName, LeaseId, Term};
 use dashmap::{DashMap, Entry};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ pub(crate) struct Cache {
     /// Has exactly the keys of the slots that are `resident`.
     ring: Mutex<Ring>,
     capacity: usize,
-    lease: RwLock<Option<Lease>>,
+    lease: RwLock<Held>,
     fetches: AtomicU64,
     counters: Counters,
 }
@@ -35,6 +35,14 @@ pub(crate) struct Lease {
     pub id: LeaseId,
     /// When the right ends, on this process's monotonic clock.
     pub valid_until: Instant,
+}
+
+/// What the cache goes by.
+#[derive(Debug, Default)]
+struct Held {
+    lease: Option<Lease>,
+    /// Leases of earlier terms were given up.
+    since: Term,
 }
 
 /// What a lookup found.
@@ -90,7 +98,7 @@ impl Cache {
             slots: DashMap::new(),
             ring: Mutex::new(Ring::new(capacity)),
             capacity,
-            lease: RwLock::new(None),
+            lease: RwLock::default(),
             fetches: AtomicU64::new(0),
             counters: Counters::default(),
         }
@@ -234,15 +242,30 @@ impl Cache {
         }
     }
 
-    /// A lease was granted, or renewed.
-    pub(crate) fn grant(&self, lease: Lease) {
-        *self.lease.write().unwrap_or_else(PoisonError::into_inner) = Some(lease);
+    /// A lease was granted, or renewed. It is taken up unless its term was given up.
+    pub(crate) fn grant(&self, lease: Lease) -> bool {
+        let mut held = self.lease.write().unwrap_or_else(PoisonError::into_inner);
+        let is_taken = lease.id.term >= held.since;
+        if is_taken {
+            held.lease = Some(lease);
+        }
+        is_taken
+    }
+
+    /// Gives up every lease of a term before `term` for good: when this returns, no lookup that
+    /// starts later is answered under one, not even under one whose grant is still on its way.
+    pub(crate) fn renounce(&self, term: Term) {
+        let mut held = self.lease.write().unwrap_or_else(PoisonError::into_inner);
+        held.since = held.since.max(term);
+        let since = held.since;
+        held.lease.take_if(|lease| lease.id.term < since);
     }
 
     /// The lease last granted, live or not.
     #[must_use]
     pub(crate) fn lease(&self) -> Option<Lease> {
-        *self.lease.read().unwrap_or_else(PoisonError::into_inner)
+        let held = self.lease.read().unwrap_or_else(PoisonError::into_inner);
+        held.lease
     }
 
     /// The lease that is live at `now`.

@@ -159,6 +159,35 @@ fn nothing_is_served_when_the_lease_runs_out_nor_under_the_next_one() {
 }
 
 #[test]
+fn what_was_given_up_is_not_served_even_if_it_is_granted_later() {
+    let (cache, now) = leased(10);
+    let key = key(0, true);
+    let fetch = lead(&cache, &key, now);
+    cache.complete(fetch, Ok(Some(Arc::new(item(0, 1)))));
+    cache.renounce(Term(1));
+    assert!(is_hit(&cache, &key, now), "it is of no earlier term");
+    let under_way = lead(&cache, &self::key(1, true), now);
+    cache.renounce(Term(2));
+    assert!(matches!(cache.lookup(&key, || now), Lookup::Alone));
+    let lease = |term| Lease {
+        id: LeaseId {
+            term,
+            ..lease_id(1)
+        },
+        valid_until: now + Duration::from_secs(1),
+    };
+    assert!(!cache.grant(lease(Term(1))), "it comes too late");
+    assert!(matches!(cache.lookup(&key, || now), Lookup::Alone));
+    assert!(cache.grant(lease(Term(2))));
+    cache.complete(under_way, Ok(Some(Arc::new(item(1, 1)))));
+    for item in [0, 1] {
+        lead(&cache, &self::key(item, true), now);
+    }
+    cache.renounce(Term(1));
+    assert_eq!(cache.lease(), Some(lease(Term(2))));
+}
+
+#[test]
 fn what_does_not_exist_or_cannot_be_fetched_leaves_nothing_behind() {
     let (cache, now) = leased(10);
     for outcome in [Ok(None), Err(Error::Busy)] {

@@ -12,7 +12,7 @@ use tarpc::context::Context;
 use crate::services::{LEASE, Services, is};
 
 impl Catalog for Services {
-    async fn fence(self, _: Context, _: Term) -> Result<Fence, CatalogError> {
+    async fn fence(self, _: Context, _: Term, _: TradeSequence) -> Result<Fence, CatalogError> {
         Err(CatalogError::Invalid("no order service asks here".into()))
     }
 

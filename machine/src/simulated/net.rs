@@ -40,3 +40,16 @@ impl TcpListener {
         ))
     }
 }
+
+/// See the function of that name for real sockets. The simulated network does not acknowledge, so
+/// there is nothing to wait for.
+///
+/// # Errors
+/// None.
+pub fn limit_silence(
+    _stream: &TcpStream,
+    _unacknowledged: std::time::Duration,
+    _idle: std::time::Duration,
+) -> io::Result<()> {
+    Ok(())
+}

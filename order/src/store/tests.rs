@@ -356,3 +356,18 @@ fn persisting_a_long_history_writes_nothing_again() {
     assert_eq!(store.part(OrderNumber(99_990), end).unwrap().len(), 10);
     assert_eq!(store.part(end, end).unwrap().len(), 0);
 }
+
+#[test]
+fn a_version_file_that_says_nothing_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    drop(Store::open(&store).unwrap());
+    for nothing in [&b""[..], &[0; 4]] {
+        std::fs::write(store.join(VERSION_FILE), nothing).unwrap();
+        let opened = Store::open(&store).map(drop);
+        assert!(
+            matches!(opened, Err(StoreError::Damaged { .. })),
+            "{opened:?}"
+        );
+    }
+}

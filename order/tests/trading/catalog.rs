@@ -207,16 +207,23 @@ impl State {
 }
 
 impl Catalog for TestCatalog {
-    async fn fence(self, _: Context, term: Term) -> Result<Fence, CatalogError> {
+    async fn fence(
+        self,
+        _: Context,
+        term: Term,
+        recorded: TradeSequence,
+    ) -> Result<Fence, CatalogError> {
         let mut state = self.state();
         if term < state.token.term {
             return Err(CatalogError::Fenced { by: state.token });
         }
         state.fences += 1;
-        state.token = FencingToken {
-            term,
-            epoch: state.token.epoch + 1,
-        };
+        if (state.forgotten..=state.next).contains(&recorded.0) {
+            state.token = FencingToken {
+                term,
+                epoch: state.token.epoch + 1,
+            };
+        }
         Ok(Fence {
             token: state.token,
             forgotten: TradeSequence(state.forgotten),

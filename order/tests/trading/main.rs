@@ -290,6 +290,7 @@ async fn orders_are_read_by_number_request_and_user_and_exported() {
 
         let mut options = Export {
             csv: true,
+            history: false,
             replica: None,
             nameserver: cluster.nameserver,
             cluster: CLUSTER.parse().unwrap(),

@@ -1,17 +1,18 @@
 //! Groups at work: order, failover, return, catching up, and refusal.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use bazaar_rpc::connect::{Directory, client_config, client_transport, within};
 use bazaar_rpc::net::Protocol;
 use bazaar_rpc::replica::{Leadership, ReplicaClient, Role};
-use bazaar_rpc::{ServiceKind, ServiceName};
+use bazaar_rpc::{ServiceKind, ServiceName, Term};
 use bytes::Bytes;
 
 use super::cluster::{Cluster, LIMIT, soon, until};
-use super::machine::number;
-use crate::{MAX_COMMAND, OpenError, ProposeError};
+use super::machine::{State, number};
+use crate::{MAX_COMMAND, OpenError, ProposeError, found};
 
 fn texts(range: std::ops::Range<usize>) -> impl Iterator<Item = String> {
     range.map(|number| format!("command {number}"))
@@ -373,4 +374,61 @@ async fn whoever_asks_hears_of_a_new_leader() {
     let status = soon(client.status(within(LIMIT))).await.unwrap();
     assert_eq!(status.name, name);
     cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_group_is_founded_anew_around_a_restored_state() {
+    for members in [vec![1], vec![1, 2, 3]] {
+        let mut cluster = Cluster::started(members.clone()).await;
+        cluster.write(texts(0..5)).await;
+        let leader = cluster.leader().await;
+        let before = cluster.replicas[&leader].group.barrier().await.unwrap();
+        let old = tempfile::tempdir().unwrap();
+        for id in &members {
+            cluster.kill(*id).await;
+            fs::rename(cluster.dir(*id), old.path().join(id.to_string())).unwrap();
+        }
+
+        let dirs: BTreeMap<_, _> = members
+            .iter()
+            .map(|id| (*id, cluster.dir(*id).join("raft")))
+            .collect();
+        let replicas = dirs
+            .iter()
+            .map(|(id, dir)| (ServiceName::new(ServiceKind::Order, *id), dir.as_path()))
+            .collect();
+        let term = Term(1_000_000);
+        let mark = found(&replicas, term).await.unwrap();
+        assert!(found(&replicas, term).await.is_err(), "there is a group");
+        let state = State {
+            commands: texts(0..3).map(Bytes::from).collect(),
+            mark: Some(mark),
+        };
+        for id in &members {
+            let file = cluster.dir(*id).join("state");
+            fs::write(file, postcard::to_stdvec(&state).unwrap()).unwrap();
+        }
+
+        // The threads of the former log, which in earnest end with their process, may still run.
+        for id in &members {
+            cluster.start(*id).await;
+        }
+        assert_eq!(cluster.write(texts(3..5)).await, [3, 4]);
+        assert_eq!(cluster.agree(5).await, Vec::from_iter(texts(0..5)));
+        let leader = cluster.leader().await;
+        let after = cluster.replicas[&leader].group.barrier().await.unwrap();
+        assert!(after > term && term > before);
+
+        // What is left of the old group cannot join in.
+        if members.len() > 1 {
+            cluster.kill(2).await;
+            fs::remove_dir_all(cluster.dir(2)).unwrap();
+            fs::rename(old.path().join("2"), cluster.dir(2)).unwrap();
+            cluster.start(2).await;
+            let refused = &cluster.replicas[&2].tasks;
+            let failure = soon(refused.failed()).await;
+            assert!(failure.to_string().contains("another order/2"), "{failure}");
+        }
+        cluster.end().await;
+    }
 }

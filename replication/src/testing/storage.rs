@@ -99,6 +99,34 @@ async fn a_torn_tail_is_cut_wherever_it_is_torn() {
 }
 
 #[tokio::test]
+async fn a_tail_with_a_hole_is_cut_unless_it_was_acknowledged() {
+    const SECTOR: u64 = 512;
+    for is_committed in [false, true] {
+        for hole in 1..4 {
+            let dir = tempfile::tempdir().unwrap();
+            let file = written(dir.path(), 20).await;
+            if is_committed {
+                let mut log = LogStore::open(dir.path()).unwrap();
+                log.save_committed(Some(entry(19).log_id)).await.unwrap();
+                log.blocking_append([entry(20)]).await.unwrap();
+            }
+            let handle = OpenOptions::new().write(true).open(&file).unwrap();
+            handle.write_all_at(&[0; 512], hole * SECTOR).unwrap();
+            let size = fs::metadata(&file).unwrap().len();
+            if is_committed {
+                let opened = LogStore::open(dir.path()).map(drop);
+                assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{hole}");
+                assert_eq!(fs::metadata(&file).unwrap().len(), size);
+            } else {
+                let left = indexes(dir.path()).await;
+                assert!(left == Vec::from_iter(0..left.len() as u64) && !left.is_empty());
+                assert!(fs::metadata(&file).unwrap().len() <= hole * SECTOR);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn damage_elsewhere_is_a_clear_error_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = written(dir.path(), 10).await;

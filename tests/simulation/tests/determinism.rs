@@ -19,8 +19,8 @@ fn run(seed: u64, seconds: &str) -> Command {
 
 /// What a seed printed: its digest.
 fn digest(seed: u64) -> String {
-    let output = run(seed, SECONDS).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+    let output = run(seed, SECONDS).output().expect("the world runs");
+    let said = String::from_utf8(output.stdout).expect("it prints text");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "seed {seed}: {said}{complaint}");
     said

@@ -1,0 +1,27 @@
+//! How and where single processes of a cluster run, where that is not simply on this machine: a
+//! plain file, by which a test puts processes into networks and on disks of its own.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use bazaar_rpc::ServiceName;
+use serde::{Deserialize, Serialize};
+
+/// The processes that are placed; the others run as always.
+pub(crate) type Placements = BTreeMap<ServiceName, Placement>;
+
+/// How and where one process runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Placement {
+    /// A command that is given the process's command line and becomes that process, such as
+    /// `ip netns exec NAME`.
+    pub(crate) prefix: Vec<String>,
+    /// The address that is the process's alone.
+    pub(crate) ip: Option<IpAddr>,
+    /// Environment variables that are set besides those of the supervisor.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Its data directory.
+    pub(crate) data_dir: Option<PathBuf>,
+}
