@@ -29,6 +29,11 @@ pub(crate) struct Config {
     )]
     pub(crate) faults: Vec<Choice>,
 
+    /// Fail unless each of these faults was injected, and met somebody; of groups and `all`, those
+    /// among FAULTS.
+    #[arg(long, value_name = "FAULTS", value_delimiter = ',')]
+    pub(crate) require: Vec<Choice>,
+
     /// Inject every fault once, one after the other, with time to recover in between; by default
     /// they are drawn, and overlap.
     #[arg(long)]
@@ -71,7 +76,14 @@ pub(crate) struct Config {
 impl Config {
     /// The command line that does the same again, with a seed that may have been drawn.
     pub(crate) fn command_line(&self, seed: u64) -> String {
-        let faults: Vec<_> = self.faults.iter().map(ToString::to_string).collect();
+        let names = |choices: &[Choice]| {
+            let names: Vec<_> = choices.iter().map(ToString::to_string).collect();
+            names.join(",")
+        };
+        let require = match &self.require[..] {
+            [] => String::new(),
+            choices => format!(" --require {}", names(choices)),
+        };
         let time = if self.each {
             format!(
                 "--each --each-for {}",
@@ -81,9 +93,9 @@ impl Config {
             format!("--duration {}", humantime::format_duration(self.duration))
         };
         format!(
-            "bazaar torture --seed {seed} {time} --faults {} --catalogs {} --orders {} \
+            "bazaar torture --seed {seed} {time} --faults {}{require} --catalogs {} --orders {} \
              --frontends {} --connections {} --rate {}",
-            faults.join(","),
+            names(&self.faults),
             self.catalogs,
             self.orders,
             self.frontends,

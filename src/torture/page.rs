@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 
 use crate::torture::figures::Outcomes;
+use crate::torture::journal::Outcome;
 use crate::torture::plot;
 use crate::torture::report::{Judged, Report, Strike, Summary};
 
@@ -167,10 +168,10 @@ fn verdicts(page: &mut String, verdicts: &[Judged]) {
 fn faults(page: &mut String, faults: &[Summary]) {
     page.push_str(
         "<section>\n<h2>Faults</h2>\n<div class=\"wide\"><table>\n<tr><th>fault</th><th>what it is</th>\
-         <th class=\"number\">injected</th><th class=\"number\">longest gap</th><th></th></tr>\n",
+         <th class=\"number\">injected</th><th class=\"number\">longest gap</th><th>met</th></tr>\n",
     );
     for fault in faults {
-        let mut remarks = String::new();
+        let mut remarks = format!("{} ", fault.contacts());
         if let Some(why) = &fault.skipped {
             add(
                 &mut remarks,
@@ -220,12 +221,20 @@ fn events(page: &mut String, strikes: &[Strike]) {
             .began_ms
             .zip(strike.ended_ms)
             .map(|(from, to)| to - from);
-        let notes: Vec<_> = strike
+        let mut notes: Vec<_> = strike
             .record
             .notes
             .iter()
             .map(|note| escaped(note))
             .collect();
+        let met = &strike.record.met;
+        notes.extend(
+            met.iter()
+                .map(|(what, count)| format!("met {count} {what}")),
+        );
+        if let Outcome::Missed(why) = &strike.record.outcome {
+            notes.push(format!("<b>does not count</b>: {}", escaped(why)));
+        }
         add(
             page,
             format_args!(

@@ -44,6 +44,7 @@ const LEAD_OUT: Duration = Duration::from_secs(12);
 /// Runs the torture; the exit code says whether every promise was kept.
 pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let faults = fault::select(&config.faults);
+    let required = fault::require(&config.require, &faults)?;
     let seed = config.seed.unwrap_or_else(rand::random);
     let schedule = if config.each {
         schedule::each(seed, &faults, config.each_for)
@@ -59,7 +60,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let mut stop = StopSignals::new()?;
     let scratch = Scratch::new(config.keep.as_deref())?;
     let outcome = tokio::select! {
-        outcome = torture(&config, seed, schedule, &faults, scratch.path()) => outcome,
+        outcome = torture(&config, seed, schedule, (&faults, required), scratch.path()) => outcome,
         // Networks and disks are removed with what is dropped here.
         () = stop.recv() => anyhow::bail!("interrupted"),
     };
@@ -136,7 +137,7 @@ async fn torture(
     config: &Config,
     seed: u64,
     schedule: Vec<Planned>,
-    faults: &BTreeSet<Fault>,
+    (faults, required): (&BTreeSet<Fault>, BTreeSet<Fault>),
     dir: &Path,
 ) -> anyhow::Result<Report> {
     let started = Timestamp::now();
@@ -226,6 +227,7 @@ async fn torture(
     let (evidence, say) = check(&histories).await?;
     let found = Found {
         records,
+        required,
         began,
         ended: finished,
         client_failures,
@@ -407,6 +409,7 @@ mod tests {
         let config = Cli::parse_from(["torture"]).config;
         let found = Found {
             records: Vec::new(),
+            required: BTreeSet::new(),
             began: 0,
             ended: 10,
             client_failures: Vec::new(),
@@ -423,6 +426,29 @@ mod tests {
             .iter()
             .any(|line| line.starts_with(check_name));
         (judged.unwrap().verdict, is_failure)
+    }
+
+    #[tokio::test]
+    async fn a_required_fault_that_was_not_injected_raises_the_alarm() {
+        let histories = histories(&[]);
+        let (evidence, say) = check(histories.path()).await.unwrap();
+        let kill = BTreeSet::from([Fault::Kill]);
+        let failures = |required: BTreeSet<Fault>| {
+            let found = Found {
+                records: Vec::new(),
+                required,
+                began: 0,
+                ended: 10,
+                client_failures: Vec::new(),
+                not_whole: Vec::new(),
+            };
+            let config = Cli::parse_from(["torture"]).config;
+            let plan = (Vec::new(), &kill);
+            let report = Report::new(&config, 1, Timestamp(0), plan, found, &evidence, &say);
+            report.failures.join("\n")
+        };
+        assert!(!failures(BTreeSet::new()).contains("kill"));
+        assert!(failures(kill.clone()).contains("kill: required"));
     }
 
     #[tokio::test]
