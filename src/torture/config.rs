@@ -19,6 +19,11 @@ pub(crate) struct Config {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration, conflicts_with = "each")]
     pub(crate) duration: Duration,
 
+    /// The longest time that one cluster is tortured: what lasts longer goes on with a fresh one, and
+    /// all are summed up.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub(crate) round: Duration,
+
     /// The faults, by name or by what they get hold of: `process`, `network`, `disk`, `clock`,
     /// `client`; or `all`.
     #[arg(
@@ -90,7 +95,8 @@ impl Config {
                 humantime::format_duration(self.each_for)
             )
         } else {
-            format!("--duration {}", humantime::format_duration(self.duration))
+            let [duration, round] = [self.duration, self.round].map(humantime::format_duration);
+            format!("--duration {duration} --round {round}")
         };
         format!(
             "bazaar torture --seed {seed} {time} --faults {}{require} --catalogs {} --orders {} \

@@ -8,6 +8,7 @@ use crate::torture::figures::Outcomes;
 use crate::torture::journal::Outcome;
 use crate::torture::plot;
 use crate::torture::report::{Judged, Report, Strike, Summary};
+use crate::torture::sum::Round;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -32,12 +33,18 @@ pub(crate) fn render(report: &Report) -> String {
     );
     failures(&mut page, report);
     tiles(&mut page, report);
-    page.push_str("<section>\n<h2>Timeline</h2>\n<div class=\"wide\">\n");
-    page.push_str(&plot::draw(report));
-    page.push_str("</div>\n</section>\n");
+    if report.rounds.is_empty() {
+        page.push_str("<section>\n<h2>Timeline</h2>\n<div class=\"wide\">\n");
+        page.push_str(&plot::draw(report));
+        page.push_str("</div>\n</section>\n");
+    }
     verdicts(&mut page, &report.verdicts);
     faults(&mut page, &report.faults);
-    events(&mut page, &report.strikes);
+    if report.rounds.is_empty() {
+        events(&mut page, &report.strikes);
+    } else {
+        rounds(&mut page, &report.rounds);
+    }
     page.push_str("</main>\n</body>\n</html>\n");
     page
 }
@@ -246,6 +253,36 @@ fn events(page: &mut String, strikes: &[Strike]) {
                 strike.record.fault,
                 notes.join("<br>"),
                 gap(strike.longest_gap_ms)
+            ),
+        );
+    }
+    page.push_str("</table></div>\n</section>\n");
+}
+
+fn rounds(page: &mut String, rounds: &[Round]) {
+    page.push_str(
+        "<section>\n<h2>Rounds</h2>\n<div class=\"wide\"><table>\n<tr><th>round</th><th>again</th>\
+         <th class=\"number\">took</th><th class=\"number\">trades</th>\
+         <th class=\"number\">faults</th><th class=\"number\">longest gap</th><th></th></tr>\n",
+    );
+    for round in rounds {
+        let (class, word) = match round.failures {
+            0 => ("ok", "ok"),
+            _ => ("violation", "not clean"),
+        };
+        add(
+            page,
+            format_args!(
+                "<tr><td><a href=\"{0}/report.html\">{0}</a></td><td><code>{1}</code></td>\
+                 <td class=\"number\">{2:.0} s</td><td class=\"number\">{3}</td>\
+                 <td class=\"number\">{4}</td><td class=\"number\">{5}</td>\
+                 <td><span class=\"verdict {class}\">{word}</span></td></tr>\n",
+                round.name,
+                escaped(&round.command),
+                round.took_ms as f64 / 1e3,
+                grouped(round.trades),
+                round.injected,
+                gap(round.longest_gap_ms)
             ),
         );
     }

@@ -14,9 +14,10 @@ use crate::torture::fault::{Fault, Lane};
 use crate::torture::figures::{self, Counts, Timeline};
 use crate::torture::journal::{Outcome, Record};
 use crate::torture::schedule::Planned;
+use crate::torture::sum::Round;
 
 /// The version of the report's form. It rises when a field changes its meaning or goes away.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// What a torture showed.
 #[derive(Clone, Debug, Serialize)]
@@ -49,6 +50,8 @@ pub(crate) struct Report {
     pub(crate) verdicts: Vec<Judged>,
     /// When how much was done.
     pub(crate) timeline: Timeline,
+    /// The rounds of which this is the sum; none for one of its own.
+    pub(crate) rounds: Vec<Round>,
     /// Why the run is not a clean one, a line each.
     pub(crate) failures: Vec<String>,
     /// Where the data directories, logs and histories are, where they were kept.
@@ -190,6 +193,7 @@ impl Report {
             longest_gap_ms: gap(found.began, found.ended),
             verdicts,
             timeline: figures::timeline(&evidence.operations, found.began, found.ended),
+            rounds: Vec::new(),
             failures,
             kept: None,
         }
@@ -235,14 +239,19 @@ fn failures(
     if faults.iter().all(|fault| fault.injected == 0) {
         failures.push("no fault was injected".into());
     }
+    failures.extend(required_failures(faults));
+    failures
+}
+
+/// Which of `faults` were required, and not injected.
+pub(super) fn required_failures(faults: &[Summary]) -> impl Iterator<Item = String> {
     let required = faults
         .iter()
         .filter(|fault| fault.required && fault.injected == 0);
-    failures.extend(required.map(|summary| {
+    required.map(|summary| {
         let (fault, why) = (summary.fault, summary.why_not());
         format!("{fault}: required, and not injected: {why}")
-    }));
-    failures
+    })
 }
 
 impl Summary {
