@@ -113,6 +113,13 @@ pub struct Planted {
     pub json: Option<PathBuf>,
 }
 
+impl One {
+    /// The profile that is asked for, or the seed's own.
+    pub(crate) fn profile(&self) -> Profile {
+        self.profile.unwrap_or_else(|| Profile::of(self.seed))
+    }
+}
+
 fn parse_range(text: &str) -> Result<Range<u64>, String> {
     let parse = |text: &str| {
         text.parse::<u64>()

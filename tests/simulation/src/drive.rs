@@ -12,9 +12,9 @@ use bazaar_history::ClientEvent;
 use bazaar_rpc::ServiceKind;
 
 use crate::cli::One;
-use crate::faults::{Injector, Profile, Schedule};
+use crate::faults::{Injector, Schedule};
 use crate::observer::{Observer, elections, holdings};
-use crate::report::Report;
+use crate::report::{Finding, Report};
 use crate::verify::{Seen, verify};
 use crate::workload::{Frontend, Recorder, Shared, Workload};
 use crate::{Probe, World, clock, log};
@@ -27,18 +27,26 @@ const SETTLING: Duration = Duration::from_secs(10);
 
 /// Runs one seed.
 ///
-/// # Errors
-/// When the run broke off, or its trace could not be written. What the checks found is no error.
-pub fn run(one: &One) -> anyhow::Result<Report> {
+/// A run that breaks off, because something panicked or the cluster never served, has failed the
+/// check of that name.
+#[must_use]
+pub fn run(one: &One) -> Report {
     plant(one.bug);
     let begun = clock::wall();
-    let mut report = World::isolated(one.seed, || simulate(one))?;
+    let outcome = World::isolated(one.seed, || simulate(one));
+    let mut report = outcome.unwrap_or_else(|error| Report {
+        seed: one.seed,
+        profile: one.profile().to_string(),
+        bug: one.bug.map(|bug| bug.to_string()),
+        checks: [("run".into(), Finding::of(vec![error.to_string()]))].into(),
+        ..Report::default()
+    });
     report.wall = clock::wall() - begun;
-    Ok(report)
+    report
 }
 
 fn simulate(one: &One) -> anyhow::Result<Report> {
-    let profile = one.profile.unwrap_or_else(|| Profile::of(one.seed));
+    let profile = one.profile();
     let settings = profile.settings(one.seed);
     if let Some(filter) = &one.log {
         log::to_standard_error(filter)?;

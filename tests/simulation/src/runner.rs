@@ -27,7 +27,7 @@ pub fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run(many) => run(many)?,
         Command::Planted(planted) => hunt::run(planted)?,
         Command::Seed(one) => {
-            let report = drive::run(one)?;
+            let report = drive::run(one);
             if one.machine_readable {
                 print(&serde_json::to_string(&report)?);
             } else {
