@@ -364,8 +364,8 @@ impl fmt::Display for Report {
         writeln!(f, "   orders: {}", self.orders)?;
         writeln!(
             f,
-            "\n{:<20} {:>8} {:>16}  {}",
-            "fault", "injected", "longest gap", "met"
+            "\n{:<20} {:>8} {:>16}  met",
+            "fault", "injected", "longest gap"
         )?;
         for fault in &self.faults {
             let gap = fault

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_hour_takes_twelve_rounds_and_a_minute_one() {
-        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert_eq!(lengths_of(&["--duration", "1h"]), vec![minutes(5); 12]);
         assert_eq!(lengths_of(&["--duration", "1m"]), vec![minutes(1)]);
         let uneven = ["--duration", "8m", "--round", "3m"];
