@@ -1,9 +1,11 @@
 //! Processes die, stand still, and have the time of day taken from them.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bazaar_rpc::ServiceKind;
+use bazaar_rpc::{ServiceKind, ServiceName};
 use futures::future::{join_all, try_join_all};
 use rand::RngExt as _;
 
@@ -86,9 +88,12 @@ pub(crate) async fn rolling(strike: &mut Strike) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A process's time of day jumps, ahead or back, and in the end to where it belongs.
+/// The time of day of a process jumps, and that of a frontend: ahead or back, and in the end to where it
+/// belongs. A frontend looks at its clock for every trade; the follower of a quiet group may not for long.
 pub(crate) async fn clock_jump(strike: &mut Strike) -> anyhow::Result<()> {
     let victim = strike.some_process().await?;
+    let frontends = strike.arena().members(ServiceKind::Frontend);
+    let victims = BTreeSet::from([victim, strike.some(&frontends)?]);
     // A second or ten years: what breaks, breaks at either.
     let by = strike
         .random
@@ -99,15 +104,29 @@ pub(crate) async fn clock_jump(strike: &mut Strike) -> anyhow::Result<()> {
     } else {
         (Jump::Back(by), "back")
     };
-    let world = std::sync::Arc::clone(&strike.world);
-    let clock = world.equipment.clock(victim);
-    let clock = clock.with_context(|| format!("{victim} has no clock of its own"))?;
+    let world = Arc::clone(&strike.world);
+    let clock = |victim: &ServiceName| {
+        let clock = world.equipment.clock(*victim);
+        clock.with_context(|| format!("{victim} has no clock of its own"))
+    };
+    let clocks: Vec<_> = victims.iter().map(clock).collect::<Result<_, _>>()?;
+    let names: Vec<_> = victims.iter().map(ToString::to_string).collect();
     let (by, lasts) = (humantime::format_duration(by), strike.planned.lasts);
     strike.begin(format_args!(
-        "{victim}'s clock jumps {by} {way}, for {lasts:?}"
+        "the clocks of {} jump {by} {way}, for {lasts:?}",
+        names.join(" and ")
     ))?;
-    let looks = clock.jump(jump)?;
-    strike.lasts().await;
-    strike.met("looks at the clock", looks.count()?);
-    Ok(clock.set_right()?)
+    let jumped: Result<Vec<_>, _> = clocks.iter().map(|clock| clock.jump(jump)).collect();
+    if jumped.is_ok() {
+        strike.lasts().await;
+    }
+    for clock in clocks {
+        clock.set_right()?;
+    }
+    for (looks, name) in jumped.iter().flatten().zip(names) {
+        let count = looks.count()?;
+        strike.note(format_args!("{name} looked {count} times"));
+        strike.met("looks at the clock", count);
+    }
+    Ok(jumped.map(drop)?)
 }
