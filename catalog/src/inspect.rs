@@ -72,6 +72,6 @@ impl Inspector {
     #[must_use]
     pub fn trades(&self) -> Vec<Trade> {
         let state = self.replica.state();
-        state.outbox_trades().cloned().collect()
+        state.unrecorded().cloned().collect()
     }
 }

@@ -251,22 +251,10 @@ impl State {
         }
     }
 
-    /// Every item with its stock.
-    #[cfg(feature = "simulation")]
-    pub(crate) fn stocks(&self) -> impl Iterator<Item = &Stock> {
-        self.items.values().map(Arc::as_ref)
-    }
-
     /// The outbox's bounds: the first trade in it, and the one after the last.
     #[cfg(feature = "simulation")]
     pub(crate) fn outbox_bounds(&self) -> std::ops::Range<TradeSequence> {
         self.forgotten..self.next
-    }
-
-    /// The trades in the outbox.
-    #[cfg(feature = "simulation")]
-    pub(crate) fn outbox_trades(&self) -> impl Iterator<Item = &Trade> {
-        self.outbox.values().map(Arc::as_ref)
     }
 
     /// The catalog group's term in which the last command was proposed.

@@ -6,9 +6,9 @@
 //! log that begins with the membership. The state is stored with the mark of that entry.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::Path;
 
+use bazaar_machine::disk::{self, File};
 use bazaar_rpc::{ServiceName, Term};
 use openraft::StoredMembership;
 use openraft::vote::leader_id_std::CommittedLeaderId;
@@ -35,7 +35,7 @@ pub async fn found(dirs: &BTreeMap<ServiceName, &Path>, term: Term) -> Result<Ma
             path: dir.into(),
             source,
         };
-        std::fs::create_dir_all(dir).map_err(io)?;
+        disk::create_dir_all(dir).map_err(io)?;
         if identity::load(dir).map_err(io)?.is_some() {
             let taken = std::io::Error::other("a replica's data directory already");
             return Err(io(taken));

@@ -41,6 +41,7 @@ mod log_store;
 #[cfg(feature = "simulation")]
 #[path = "simulated_log.rs"]
 mod log_store;
+#[cfg(not(feature = "simulation"))]
 mod log_tail;
 mod machine;
 mod mark;
@@ -63,6 +64,7 @@ pub use config::Config;
 pub use error::{OpenError, ProposeError};
 pub use founding::found;
 pub use group::Group;
+#[cfg(not(feature = "simulation"))]
 pub use log_tail::find_votes;
 pub use machine::{StateMachine, View};
 pub use mark::Mark;

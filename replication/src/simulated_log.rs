@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::OpenError;
 use crate::log_files;
 use crate::stored::Stored;
-use crate::types::{Entry, LogId, Types, Vote};
+use crate::types::{Entry, LogId, Payload, Types, Vote};
 
 /// The file, in the log's directory.
 const FILE: &str = "all.wal";
@@ -232,6 +232,13 @@ impl LogStore {
         }
         let ended = |_| io::Error::other("the log's writer has ended");
         flushed.await.map_err(ended)?
+    }
+
+    /// Stores the vote and the first entry of a group that is founded on disk.
+    pub(crate) async fn begin(&self, vote: Vote, entry: (LogId, Payload)) -> io::Result<()> {
+        let (log_id, payload) = entry;
+        self.lock().change(Change::Vote(vote))?;
+        self.write(Change::Append(Entry { log_id, payload })).await
     }
 }
 

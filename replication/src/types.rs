@@ -24,7 +24,6 @@ pub(crate) type Raft = openraft::Raft<Types, Adapter>;
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) type Entry = openraft::type_config::alias::EntryOf<Types>;
-#[cfg(not(feature = "simulation"))]
 pub(crate) type Payload = openraft::type_config::alias::PayloadOf<Types>;
 pub(crate) type Membership = openraft::type_config::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;

@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 fn simulate(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bazaar-simulation"));
-    command.args(arguments).output().unwrap()
+    let output = command.args(arguments).output();
+    output.expect("the program is built")
 }
 
 fn text(output: &Output) -> String {

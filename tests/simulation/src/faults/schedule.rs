@@ -98,7 +98,7 @@ const PROLOGUE: Duration = Duration::from_secs(1);
 
 /// How long before the end of a run the last fault ends: the ten seconds within which everything is
 /// to work again, and some in which it is to go on working.
-pub const EPILOGUE: Duration = Duration::from_secs(13);
+const EPILOGUE: Duration = Duration::from_secs(13);
 
 /// The most faults at a time.
 const LANES: usize = 2;
