@@ -15,6 +15,9 @@ use bazaar_rpc::{ServiceKind, ServiceName};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::control::{self, Verb};
 use crate::layout::Layout;
@@ -153,13 +156,18 @@ async fn succeed(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Resu
     work.await.map(|()| ExitCode::SUCCESS)
 }
 
-/// Shows what the supervisor warns of; its children log into files.
+/// Shows what the supervisor warns of; its children log into files. Of calls that fail it speaks
+/// itself, where they matter: tarpc would say so of each, and not whose it was.
 fn log_warnings() {
+    let shown = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("tarpc", LevelFilter::OFF);
     tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::WARN)
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
+        .finish()
+        .with(shown)
         .init();
 }
 

@@ -263,6 +263,7 @@ impl Api {
     }
 
     async fn invoke(&mut self, call: impl FnOnce() -> history::Call) {
+        self.connection.return_home();
         if let Some(recorder) = &mut self.recorder {
             recorder
                 .invoke(self.connection.target().address().to_owned(), call())

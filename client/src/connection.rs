@@ -1,5 +1,6 @@
 //! A session's connection: persistent HTTP/1.1, opened again when it breaks, on the next frontend
-//! when this one is down.
+//! when this one is down, and after a while on its own again: else all sessions would end up at the
+//! frontend that failed last.
 //!
 //! The one thing it must never get wrong is whether a request *may* have taken effect: an attempt
 //! whose bytes may have left is ambiguous, whatever is answered to a later attempt.
@@ -34,6 +35,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The first and the longest wait between attempts, once every frontend was tried.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(250));
+
+/// For how long a session stays away from its own frontend after that failed: the first time, and at
+/// most where it goes on failing.
+const ABSENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// A request, ready to be sent any number of times.
 #[derive(Clone, Debug)]
@@ -81,8 +86,12 @@ enum Failure {
 #[derive(Debug)]
 pub(crate) struct Connection {
     targets: Arc<[BaseUrl]>,
-    /// The frontend in use, by its place in `targets`.
+    /// The session's own frontend, and the one in use, by their places in `targets`.
+    home: usize,
     at: usize,
+    /// When to try its own one again, while it is away, and how long the next absence is.
+    back_at: Instant,
+    absence: Duration,
     live: Option<Live>,
     attempt_timeout: Duration,
 }
@@ -98,8 +107,12 @@ impl Connection {
     /// A connection to the frontend at `home` in `targets`, opened when it is first used. One
     /// attempt takes `attempt_timeout` at most.
     pub(crate) fn new(targets: Arc<[BaseUrl]>, home: usize, attempt_timeout: Duration) -> Self {
+        let home = home % targets.len();
         Self {
-            at: home % targets.len(),
+            home,
+            at: home,
+            back_at: Instant::now(),
+            absence: ABSENCE.0,
             targets,
             live: None,
             attempt_timeout,
@@ -116,6 +129,9 @@ impl Connection {
             attempts += 1;
             let problem = match self.attempt(call).await {
                 Ok(answer) if !answer.is_temporary_failure() => {
+                    if self.at == self.home {
+                        self.absence = ABSENCE.0;
+                    }
                     return Exchange {
                         answer: Ok(answer),
                         ambiguous,
@@ -165,8 +181,20 @@ impl Connection {
     /// Turns to the next frontend. The connection is kept where there is only one and it answers.
     fn move_on(&mut self) {
         if self.targets.len() > 1 {
+            if self.at == self.home {
+                self.back_at = Instant::now() + self.absence;
+                self.absence = (self.absence * 2).min(ABSENCE.1);
+            }
             self.live = None;
             self.at = (self.at + 1) % self.targets.len();
+        }
+    }
+
+    /// Turns to its own frontend, where it has been away for long enough. To be called before an exchange.
+    pub(crate) fn return_home(&mut self) {
+        if self.at != self.home && Instant::now() >= self.back_at {
+            self.live = None;
+            self.at = self.home;
         }
     }
 
@@ -357,6 +385,24 @@ mod tests {
         let exchange = connection.exchange(&call(), Instant::now() + LONG).await;
         assert!(exchange.answer.is_ok());
         assert!(!exchange.ambiguous);
+    }
+
+    #[tokio::test]
+    async fn a_session_returns_to_its_own_frontend_when_that_has_had_time_to_recover() {
+        let (home, other) = (serve(&[BUSY, OK]).await, serve(&[OK, OK]).await);
+        let targets: Arc<[BaseUrl]> = [&home[..], &other[..]].concat().into();
+        let mut connection = Connection::new(targets, 0, LONG);
+        let mut used = Vec::new();
+        for comes_back in [false, false, true] {
+            if comes_back {
+                connection.back_at = Instant::now();
+            }
+            connection.return_home();
+            let exchange = connection.exchange(&call(), Instant::now() + LONG).await;
+            assert!(exchange.answer.is_ok());
+            used.push(connection.target().clone());
+        }
+        assert_eq!(used, [&other[..], &other[..], &home[..]].concat());
     }
 
     #[tokio::test]

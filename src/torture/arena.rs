@@ -33,6 +33,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a group may take to have a leader where a fault is for the leader.
 const LEADER_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the kernel may take to stop a process.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
+
 /// So many entries behind its leader, a replica follows: trades go on while one looks.
 const FOLLOWS: u64 = 200;
 
@@ -141,11 +144,14 @@ impl Arena {
             .context("the supervisor did not answer")
     }
 
-    /// Kills a process, which is down when this returns and until [`Arena::up`].
-    pub(crate) async fn down(&self, name: ServiceName) -> anyhow::Result<()> {
+    /// Kills a process, which is down when this returns and until [`Arena::up`]. Returns whether it
+    /// ran, and is gone.
+    pub(crate) async fn down(&self, name: ServiceName) -> anyhow::Result<bool> {
         let mut holds = self.holds(name).await?;
         holds.down += 1;
-        control::command(&self.control, Verb::Kill, name).await
+        let pid = self.process(name).await?.pid;
+        control::command(&self.control, Verb::Kill, name).await?;
+        Ok(pid.is_some_and(|pid| run_state(pid).is_none()))
     }
 
     /// Starts a process where nobody else wants it down.
@@ -162,12 +168,19 @@ impl Arena {
         Ok(())
     }
 
-    /// Pauses a process until [`Arena::resume`].
-    pub(crate) async fn pause(&self, name: ServiceName) -> anyhow::Result<()> {
+    /// Pauses a process until [`Arena::resume`]. Returns whether it stands still.
+    pub(crate) async fn pause(&self, name: ServiceName) -> anyhow::Result<bool> {
         let mut holds = self.holds(name).await?;
         control::command(&self.control, Verb::Pause, name).await?;
         holds.paused += 1;
-        Ok(())
+        let Some(pid) = self.process(name).await?.pid else {
+            return Ok(false);
+        };
+        let deadline = Instant::now() + STOP_LIMIT;
+        while run_state(pid).is_some_and(|state| state != 'T') && Instant::now() < deadline {
+            sleep(LOOK_AGAIN).await;
+        }
+        Ok(run_state(pid) == Some('T'))
     }
 
     /// Lets a process go on where nobody else wants it paused.
@@ -276,6 +289,14 @@ impl Arena {
             .lock()
             .await)
     }
+}
+
+/// The kernel's letter for what a process does, such as `T` for one that is stopped: see proc_pid_stat(5).
+/// None where there is no such process.
+fn run_state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.trim_start().chars().next()
 }
 
 fn is_well(process: &ProcessStatus) -> bool {

@@ -15,27 +15,21 @@ pub(crate) async fn inject(strike: &mut Strike) -> anyhow::Result<()> {
                 "a client resets its connections, for {lasts:?}"
             ))?;
             let count = clients::resets(&world.clients, seed, strike.deadline()).await?;
-            strike.note(format_args!("reset {count} connections"));
-            met(count)
+            strike.met("connections", count);
         }
         Fault::RetryStorm => {
             strike.begin(format_args!(
                 "the same requests through all frontends, for {lasts:?}"
             ))?;
             let count = clients::storm(&world.clients, seed, strike.deadline()).await?;
-            strike.note(format_args!("{count} requests, several times each"));
-            met(count)
+            strike.met("repeated requests", count);
         }
         _ => {
             strike.begin(format_args!("32 clients want one item, for {lasts:?}"))?;
             let (item, count) = clients::hot_item(&world.clients, seed, lasts, &world.dir).await?;
-            strike.note(format_args!("{count} trades of {item}"));
-            met(count)
+            strike.note(format_args!("all want {item}"));
+            strike.met("trades of one item", count);
         }
     }
-}
-
-fn met(count: u64) -> anyhow::Result<()> {
-    anyhow::ensure!(count > 0, "nothing came of it");
     Ok(())
 }

@@ -5,9 +5,14 @@
 
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::inotify::{self, ReadFlags};
+use rustix::io::Errno;
 
 /// Where the library may lie, for whom the environment names no other place.
 const PLACES: [&str; 5] = [
@@ -124,19 +129,23 @@ impl Clock {
         ]
     }
 
-    /// From now on the process's clock is that far from the right time.
+    /// From now on the process's clock is that far from the right time. Returns who looks at it.
     ///
     /// # Errors
     /// When the control cannot be written.
-    pub(crate) fn jump(&self, jump: Jump) -> Result<(), ClockError> {
+    pub(crate) fn jump(&self, jump: Jump) -> Result<Looks, ClockError> {
         let (sign, by) = match jump {
             Jump::Ahead(by) => ('+', by),
             Jump::Back(by) => ('-', by),
         };
         let aside = self.control.with_added_extension("new");
-        fs::write(&aside, format!("{sign}{}\n", by.as_secs_f64()))
-            .and_then(|()| fs::rename(&aside, &self.control))
-            .map_err(|source| self.failed(source))
+        let write = || {
+            fs::write(&aside, format!("{sign}{}\n", by.as_secs_f64()))?;
+            let looks = Looks::at(&aside)?;
+            fs::rename(&aside, &self.control)?;
+            Ok(looks)
+        };
+        write().map_err(|source| self.failed(source))
     }
 
     /// The process's clock goes right again: another jump.
@@ -144,7 +153,7 @@ impl Clock {
     /// # Errors
     /// When the control cannot be written.
     pub(crate) fn set_right(&self) -> Result<(), ClockError> {
-        self.jump(Jump::Ahead(Duration::ZERO))
+        self.jump(Jump::Ahead(Duration::ZERO)).map(drop)
     }
 
     /// What a program believes the time is.
@@ -169,6 +178,37 @@ impl Clock {
         ClockError::Io {
             path: self.control.clone(),
             source,
+        }
+    }
+}
+
+/// The looks at a clock since it jumped. The library reads the control at each.
+#[derive(Debug)]
+pub(crate) struct Looks(OwnedFd);
+
+impl Looks {
+    fn at(control: &Path) -> io::Result<Self> {
+        let looks = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
+        // With the end of each look the beginnings of two are no repetition, which would count once.
+        let events = inotify::WatchFlags::OPEN | inotify::WatchFlags::CLOSE_NOWRITE;
+        inotify::add_watch(&looks, control, events)?;
+        Ok(Self(looks))
+    }
+
+    /// How many there were; there may have been more than the kernel remembers.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub(crate) fn count(&self) -> io::Result<u64> {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&self.0, &mut buffer);
+        let mut count = 0;
+        loop {
+            match events.next() {
+                Ok(event) => count += u64::from(event.events().contains(ReadFlags::OPEN)),
+                Err(Errno::AGAIN) => return Ok(count),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }
@@ -235,8 +275,10 @@ mod tests {
             (next(), next())
         };
         let (before, _) = look();
-        clock.jump(Jump::Ahead(PROBE)).unwrap();
+        let looks = clock.jump(Jump::Ahead(PROBE)).unwrap();
+        assert_eq!(looks.count().unwrap(), 0);
         let (ahead, monotonic) = look();
+        assert!(looks.count().unwrap() > 0);
         assert!(ahead - before >= PROBE.as_secs() && monotonic < 600);
         clock.jump(Jump::Back(PROBE)).unwrap();
         let (back, monotonic) = look();

@@ -19,6 +19,11 @@ pub(crate) struct Config {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration, conflicts_with = "each")]
     pub(crate) duration: Duration,
 
+    /// The longest time that one cluster is tortured: what lasts longer goes on with a fresh one, and
+    /// all are summed up.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub(crate) round: Duration,
+
     /// The faults, by name or by what they get hold of: `process`, `network`, `disk`, `clock`,
     /// `client`; or `all`.
     #[arg(
@@ -28,6 +33,11 @@ pub(crate) struct Config {
         default_value = "all"
     )]
     pub(crate) faults: Vec<Choice>,
+
+    /// Fail unless each of these faults was injected, and met somebody; of groups and `all`, those
+    /// among FAULTS.
+    #[arg(long, value_name = "FAULTS", value_delimiter = ',')]
+    pub(crate) require: Vec<Choice>,
 
     /// Inject every fault once, one after the other, with time to recover in between; by default
     /// they are drawn, and overlap.
@@ -71,19 +81,27 @@ pub(crate) struct Config {
 impl Config {
     /// The command line that does the same again, with a seed that may have been drawn.
     pub(crate) fn command_line(&self, seed: u64) -> String {
-        let faults: Vec<_> = self.faults.iter().map(ToString::to_string).collect();
+        let names = |choices: &[Choice]| {
+            let names: Vec<_> = choices.iter().map(ToString::to_string).collect();
+            names.join(",")
+        };
+        let require = match &self.require[..] {
+            [] => String::new(),
+            choices => format!(" --require {}", names(choices)),
+        };
         let time = if self.each {
             format!(
                 "--each --each-for {}",
                 humantime::format_duration(self.each_for)
             )
         } else {
-            format!("--duration {}", humantime::format_duration(self.duration))
+            let [duration, round] = [self.duration, self.round].map(humantime::format_duration);
+            format!("--duration {duration} --round {round}")
         };
         format!(
-            "bazaar torture --seed {seed} {time} --faults {} --catalogs {} --orders {} \
+            "bazaar torture --seed {seed} {time} --faults {}{require} --catalogs {} --orders {} \
              --frontends {} --connections {} --rate {}",
-            faults.join(","),
+            names(&self.faults),
             self.catalogs,
             self.orders,
             self.frontends,

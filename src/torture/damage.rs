@@ -69,7 +69,9 @@ pub(crate) async fn inject(strike: &mut Strike) -> anyhow::Result<()> {
         }
     };
     strike.note(&corruption);
-    see_what_it_makes_of_it(strike, victim, backup).await
+    see_what_it_makes_of_it(strike, victim, backup).await?;
+    strike.met("damaged files", 1);
+    Ok(())
 }
 
 /// Starts `victim`, whose files are not what they were, and waits until it follows its leader again.

@@ -16,7 +16,13 @@ use crate::torture::fault::Fault;
 use crate::torture::strike::Strike;
 
 /// How much room a disk has left when it is said to be full, in bytes at the most.
-const MAX_ROOM: u64 = 64 << 10;
+const MAX_ROOM: u64 = 16 << 10;
+
+/// How long a sync takes on a disk whose power is about to be cut: some of a hard disk's.
+const SYNC_TIME: Duration = Duration::from_millis(20);
+
+/// How long to wait for something that is not synced before the power is cut.
+const UNSYNCED_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the other replicas of a group may take to agree without one.
 const AGREE_LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +45,7 @@ pub(crate) async fn full(strike: &mut Strike) -> anyhow::Result<()> {
     ))?;
     disk(strike, victim)?.fill(room);
     strike.lasts().await;
+    strike.met("refused writes", disk(strike, victim)?.found_full());
     disk(strike, victim)?.repair();
     strike.arena().hurry(victim).await
 }
@@ -64,24 +71,20 @@ pub(crate) async fn bad_sync(strike: &mut Strike) -> anyhow::Result<()> {
     strike.begin(format_args!(
         "{victim}'s fsync {what} for {lasts:?}, then its power is cut"
     ))?;
-    let before = disk(strike, victim)?.syncs();
     disk(strike, victim)?.break_sync(fault, Times::Always, "".as_ref());
     strike.lasts().await;
-    let met = disk(strike, victim)?.syncs() - before;
     strike.arena().down(victim).await?;
+    strike.met("syncs", disk(strike, victim)?.broken_syncs());
     strike.world.forgetful.add(victim);
     let backup = forget(strike, victim).await;
     disk(strike, victim)?.repair();
-    strike.note(format_args!("{met} syncs"));
     match backup {
-        Ok(backup) => damage::see_what_it_makes_of_it(strike, victim, backup).await?,
+        Ok(backup) => damage::see_what_it_makes_of_it(strike, victim, backup).await,
         Err(failure) => {
             strike.arena().up(victim).await?;
-            return Err(failure);
+            Err(failure)
         }
     }
-    ensure!(met > 0, "nothing was synced");
-    Ok(())
 }
 
 /// Cuts the power of `victim`, which is down, once the others can do without what it knew; returns
@@ -165,23 +168,47 @@ pub(crate) async fn power_cut(strike: &mut Strike) -> anyhow::Result<()> {
         "no power for {}, for {lasts:?}",
         names.join(", ")
     ))?;
+    switch_off(strike, &victims).await?;
     let killed = join_all(victims.iter().map(|victim| strike.arena().down(*victim))).await;
-    let killed: anyhow::Result<Vec<()>> = killed.into_iter().collect();
-    let cut = if killed.is_ok() {
-        cut_all(strike, &victims)
-    } else {
-        Ok(())
-    };
+    let killed: anyhow::Result<Vec<bool>> = killed.into_iter().collect();
+    let cut = cut_all(strike, &victims);
     strike.lasts().await;
     try_join_all(victims.iter().map(|victim| strike.arena().up(*victim))).await?;
     killed.and(cut)
+}
+
+/// Takes the power away from `victims`, if possible while one of them waits for a sync.
+async fn switch_off(strike: &mut Strike, victims: &[ServiceName]) -> anyhow::Result<()> {
+    let disks: Vec<_> = victims
+        .iter()
+        .map(|victim| disk(strike, *victim))
+        .collect::<Result<_, _>>()?;
+    for disk in &disks {
+        disk.slow_sync(SYNC_TIME);
+    }
+    let deadline = Instant::now() + UNSYNCED_LIMIT;
+    while disks.iter().all(|disk| disk.is_synced()) && Instant::now() < deadline {
+        sleep(Duration::from_millis(1)).await;
+    }
+    for disk in disks {
+        disk.switch_off();
+    }
+    Ok(())
 }
 
 /// Cuts the power of replicas that are down.
 fn cut_all(strike: &Strike, victims: &[ServiceName]) -> anyhow::Result<()> {
     for (victim, salt) in victims.iter().zip(0..) {
         let how = PowerCut::Torn(strike.planned.seed.wrapping_add(salt));
-        let report = disk(strike, *victim)?.cut(how)?;
+        let disk = disk(strike, *victim)?;
+        let report = disk.cut(how)?;
+        disk.repair();
+        let lost = report
+            .files
+            .iter()
+            .map(|(_, loss)| loss.unsynced - loss.kept);
+        strike.met("lost bytes", lost.sum());
+        strike.met("lost names", (report.names.0 - report.names.1) as u64);
         if !report.files.is_empty() || report.names.0 > 0 {
             let (names, kept) = report.names;
             strike.note(format_args!(

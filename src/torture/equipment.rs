@@ -9,7 +9,7 @@ use bazaar_rpc::{ServiceKind, ServiceName};
 
 use crate::placement::{Placement, Placements};
 use crate::torture::clock::Clock;
-use crate::torture::disk::{Disk, Names};
+use crate::torture::disk::{Disk, Names, mounts};
 use crate::torture::fault::{Fault, Lane};
 use crate::torture::network::Network;
 
@@ -138,6 +138,7 @@ fn needs_disk(fault: Fault) -> bool {
 
 /// A disk for every replica.
 fn mount(names: &[ServiceName], dir: &Path) -> anyhow::Result<BTreeMap<ServiceName, Disk>> {
+    mounts::remove_dead()?;
     let replicas = names
         .iter()
         .filter(|name| matches!(name.kind, ServiceKind::Catalog | ServiceKind::Order));

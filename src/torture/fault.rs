@@ -250,3 +250,44 @@ pub(crate) fn select(choices: &[Choice]) -> BTreeSet<Fault> {
     let all = Fault::value_variants().iter().copied();
     all.filter(is_chosen).collect()
 }
+
+/// Those of `faults` that `choices` require.
+///
+/// # Errors
+/// When one is required by its name that is not among `faults`.
+pub(crate) fn require(
+    choices: &[Choice],
+    faults: &BTreeSet<Fault>,
+) -> Result<BTreeSet<Fault>, NotAmongThem> {
+    for choice in choices {
+        match choice {
+            Choice::One(fault) if !faults.contains(fault) => return Err(NotAmongThem(*fault)),
+            Choice::All | Choice::Lane(_) | Choice::One(_) => {}
+        }
+    }
+    Ok(&select(choices) & faults)
+}
+
+/// A fault that is required, and not to be injected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--require {0}: it is not among the --faults")]
+pub(crate) struct NotAmongThem(Fault);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_required_is_among_the_faults() {
+        let clients = select(&[Choice::Lane(Lane::Client)]);
+        let required = |choice| require(&[choice], &clients);
+        assert_eq!(required(Choice::All), Ok(clients.clone()));
+        assert_eq!(required(Choice::Lane(Lane::Disk)), Ok(BTreeSet::new()));
+        let hot = BTreeSet::from([Fault::HotItem]);
+        assert_eq!(required(Choice::One(Fault::HotItem)), Ok(hot));
+        assert_eq!(
+            required(Choice::One(Fault::Kill)),
+            Err(NotAmongThem(Fault::Kill))
+        );
+    }
+}

@@ -48,6 +48,23 @@ impl Outcomes {
     }
 }
 
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let add = |one: Outcomes, other: Outcomes| Outcomes {
+            done: one.done + other.done,
+            refused: one.refused + other.refused,
+            unknown: one.unknown + other.unknown,
+        };
+        Self {
+            trades: add(self.trades, other.trades),
+            lookups: add(self.lookups, other.lookups),
+            queries: add(self.queries, other.queries),
+        }
+    }
+}
+
 /// Counts `operations`.
 pub(crate) fn count(operations: &[Operation]) -> Counts {
     let mut counts = Counts::default();

@@ -36,6 +36,8 @@ pub(crate) struct Record {
     pub(crate) ended: Option<u64>,
     /// What was done, to whom, and what was seen of it.
     pub(crate) notes: Vec<String>,
+    /// How many of what it met: a fault that has met nobody proves nothing.
+    pub(crate) met: BTreeMap<&'static str, u64>,
     /// What became of it.
     #[serde(flatten)]
     pub(crate) outcome: Outcome,
@@ -102,6 +104,7 @@ impl Journal {
             began: Some(at),
             ended: None,
             notes: vec![what],
+            met: BTreeMap::new(),
             outcome: Outcome::Missed("it was cut short".into()),
         };
         pages.open.insert(id, record);
@@ -116,7 +119,15 @@ impl Journal {
         }
     }
 
-    /// Writes down that a fault is over.
+    /// Adds whom a fault has met: `count` of `what`.
+    pub(crate) fn meet(&self, id: u64, what: &'static str, count: u64) {
+        if let Some(record) = self.pages().open.get_mut(&id).filter(|_| count > 0) {
+            self.say(format_args!("{}: met {count} {what}", record.fault));
+            *record.met.entry(what).or_default() += count;
+        }
+    }
+
+    /// Writes down that a fault is over. One that has met nobody was not injected.
     pub(crate) fn end(&self, id: u64, outcome: Outcome) -> anyhow::Result<()> {
         let mut pages = self.pages();
         let Some(mut record) = pages.open.remove(&id) else {
@@ -129,7 +140,13 @@ impl Journal {
             event: FaultChange::End {},
         })?;
         record.ended = Some(at);
-        record.outcome = outcome;
+        record.outcome = match outcome {
+            Outcome::Injected if record.met.is_empty() => Outcome::Missed("it met nobody".into()),
+            outcome => outcome,
+        };
+        if let Outcome::Missed(why) = &record.outcome {
+            self.say(format_args!("{}: does not count: {why}", record.fault));
+        }
         pages.closed.push(record);
         Ok(())
     }
@@ -144,6 +161,7 @@ impl Journal {
             began: None,
             ended: None,
             notes: Vec::new(),
+            met: BTreeMap::new(),
             outcome,
         });
     }
@@ -164,5 +182,32 @@ impl Journal {
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of an injected fault that meets `count` packets.
+    fn outcome_of_meeting(count: u64) -> Outcome {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(&dir.path().join("faults"), "test".into()).unwrap();
+        let planned = Planned {
+            at: Duration::ZERO,
+            lasts: Duration::ZERO,
+            fault: Fault::OneWay,
+            seed: 0,
+        };
+        let id = journal.begin(&planned, "a cut".into()).unwrap();
+        journal.meet(id, "packets", count);
+        journal.end(id, Outcome::Injected).unwrap();
+        journal.finish().unwrap().remove(0).outcome
+    }
+
+    #[test]
+    fn a_fault_that_met_nobody_was_not_injected() {
+        assert_eq!(outcome_of_meeting(3), Outcome::Injected);
+        assert!(matches!(outcome_of_meeting(0), Outcome::Missed(_)));
     }
 }

@@ -1,6 +1,7 @@
 //! `bazaar torture`: a cluster under load suffers a seeded schedule of faults, and is then held to
 //! every promise by checkers that read what its clients were told and what its replicas recorded.
 //!
+//! - `rounds` runs a long torture as several short ones, each with a fresh cluster; `run` is one.
 //! - `schedule` says which fault strikes when, and what may overlap; `director` follows it.
 //! - `strike` is one fault under way; `process_faults`, `network_faults`, `disk_faults`, `damage`
 //!   and `client_faults` say what is done, by the means that `equipment` found on this machine.
@@ -27,10 +28,12 @@ mod page;
 mod plot;
 mod process_faults;
 mod report;
+mod rounds;
 mod run;
 mod schedule;
 mod strike;
+mod sum;
 mod watcher;
 
 pub(crate) use config::Config;
-pub(crate) use run::run;
+pub(crate) use rounds::run;

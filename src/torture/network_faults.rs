@@ -105,9 +105,7 @@ pub(crate) async fn inject(strike: &mut Strike) -> anyhow::Result<()> {
         }
         begun.and(end(strike, &faults))
     };
-    let touched = touched?;
-    strike.note(format_args!("met {touched} packets"));
-    ensure!(touched > 0, "no packet met it");
+    strike.met("packets", touched?);
     Ok(())
 }
 

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 
 use crate::torture::figures::Outcomes;
+use crate::torture::journal::Outcome;
 use crate::torture::plot;
 use crate::torture::report::{Judged, Report, Strike, Summary};
+use crate::torture::sum::Round;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -31,12 +33,18 @@ pub(crate) fn render(report: &Report) -> String {
     );
     failures(&mut page, report);
     tiles(&mut page, report);
-    page.push_str("<section>\n<h2>Timeline</h2>\n<div class=\"wide\">\n");
-    page.push_str(&plot::draw(report));
-    page.push_str("</div>\n</section>\n");
+    if report.rounds.is_empty() {
+        page.push_str("<section>\n<h2>Timeline</h2>\n<div class=\"wide\">\n");
+        page.push_str(&plot::draw(report));
+        page.push_str("</div>\n</section>\n");
+    }
     verdicts(&mut page, &report.verdicts);
     faults(&mut page, &report.faults);
-    events(&mut page, &report.strikes);
+    if report.rounds.is_empty() {
+        events(&mut page, &report.strikes);
+    } else {
+        rounds(&mut page, &report.rounds);
+    }
     page.push_str("</main>\n</body>\n</html>\n");
     page
 }
@@ -167,10 +175,10 @@ fn verdicts(page: &mut String, verdicts: &[Judged]) {
 fn faults(page: &mut String, faults: &[Summary]) {
     page.push_str(
         "<section>\n<h2>Faults</h2>\n<div class=\"wide\"><table>\n<tr><th>fault</th><th>what it is</th>\
-         <th class=\"number\">injected</th><th class=\"number\">longest gap</th><th></th></tr>\n",
+         <th class=\"number\">injected</th><th class=\"number\">longest gap</th><th>met</th></tr>\n",
     );
     for fault in faults {
-        let mut remarks = String::new();
+        let mut remarks = format!("{} ", fault.contacts());
         if let Some(why) = &fault.skipped {
             add(
                 &mut remarks,
@@ -220,12 +228,20 @@ fn events(page: &mut String, strikes: &[Strike]) {
             .began_ms
             .zip(strike.ended_ms)
             .map(|(from, to)| to - from);
-        let notes: Vec<_> = strike
+        let mut notes: Vec<_> = strike
             .record
             .notes
             .iter()
             .map(|note| escaped(note))
             .collect();
+        let met = &strike.record.met;
+        notes.extend(
+            met.iter()
+                .map(|(what, count)| format!("met {count} {what}")),
+        );
+        if let Outcome::Missed(why) = &strike.record.outcome {
+            notes.push(format!("<b>does not count</b>: {}", escaped(why)));
+        }
         add(
             page,
             format_args!(
@@ -237,6 +253,36 @@ fn events(page: &mut String, strikes: &[Strike]) {
                 strike.record.fault,
                 notes.join("<br>"),
                 gap(strike.longest_gap_ms)
+            ),
+        );
+    }
+    page.push_str("</table></div>\n</section>\n");
+}
+
+fn rounds(page: &mut String, rounds: &[Round]) {
+    page.push_str(
+        "<section>\n<h2>Rounds</h2>\n<div class=\"wide\"><table>\n<tr><th>round</th><th>again</th>\
+         <th class=\"number\">took</th><th class=\"number\">trades</th>\
+         <th class=\"number\">faults</th><th class=\"number\">longest gap</th><th></th></tr>\n",
+    );
+    for round in rounds {
+        let (class, word) = match round.failures {
+            0 => ("ok", "ok"),
+            _ => ("violation", "not clean"),
+        };
+        add(
+            page,
+            format_args!(
+                "<tr><td><a href=\"{0}/report.html\">{0}</a></td><td><code>{1}</code></td>\
+                 <td class=\"number\">{2:.0} s</td><td class=\"number\">{3}</td>\
+                 <td class=\"number\">{4}</td><td class=\"number\">{5}</td>\
+                 <td><span class=\"verdict {class}\">{word}</span></td></tr>\n",
+                round.name,
+                escaped(&round.command),
+                round.took_ms as f64 / 1e3,
+                grouped(round.trades),
+                round.injected,
+                gap(round.longest_gap_ms)
             ),
         );
     }

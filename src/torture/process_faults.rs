@@ -13,6 +13,9 @@ use crate::torture::strike::Strike;
 /// How long a cluster may take to be whole before the next process is restarted.
 const WHOLE_LIMIT: Duration = Duration::from_secs(30);
 
+/// What these faults meet.
+const PROCESSES: &str = "processes";
+
 /// The longest jump of a clock.
 const LONGEST_JUMP: Duration = Duration::from_hours(24 * 365 * 10);
 
@@ -26,7 +29,8 @@ pub(crate) async fn kill(strike: &mut Strike) -> anyhow::Result<()> {
         strike.lasts().await;
     }
     strike.arena().up(victim).await?;
-    killed
+    strike.met(PROCESSES, u64::from(killed?));
+    Ok(())
 }
 
 /// Kill -9 of the leaders of both groups at once.
@@ -44,7 +48,10 @@ pub(crate) async fn kill_leaders(strike: &mut Strike) -> anyhow::Result<()> {
     let killed = join_all(victims.map(|victim| strike.arena().down(victim))).await;
     strike.lasts().await;
     try_join_all(victims.map(|victim| strike.arena().up(victim))).await?;
-    killed.into_iter().collect()
+    for killed in killed {
+        strike.met(PROCESSES, u64::from(killed?));
+    }
+    Ok(())
 }
 
 /// SIGSTOP of any one process.
@@ -52,7 +59,8 @@ pub(crate) async fn pause(strike: &mut Strike) -> anyhow::Result<()> {
     let victim = strike.some_process().await?;
     let lasts = strike.planned.lasts;
     strike.begin(format_args!("SIGSTOP of {victim} for {lasts:?}"))?;
-    strike.arena().pause(victim).await?;
+    let paused = strike.arena().pause(victim).await?;
+    strike.met(PROCESSES, u64::from(paused));
     strike.lasts().await;
     strike.arena().resume(victim).await
 }
@@ -64,7 +72,7 @@ pub(crate) async fn rolling(strike: &mut Strike) -> anyhow::Result<()> {
     for name in strike.arena().processes() {
         let killed = strike.arena().down(name).await;
         strike.arena().up(name).await?;
-        killed?;
+        strike.met(PROCESSES, u64::from(killed?));
         if strike.arena().whole(WHOLE_LIMIT).await?.is_none() {
             slow.push(name.to_string());
         }
@@ -98,7 +106,8 @@ pub(crate) async fn clock_jump(strike: &mut Strike) -> anyhow::Result<()> {
     strike.begin(format_args!(
         "{victim}'s clock jumps {by} {way}, for {lasts:?}"
     ))?;
-    clock.jump(jump)?;
+    let looks = clock.jump(jump)?;
     strike.lasts().await;
+    strike.met("looks at the clock", looks.count()?);
     Ok(clock.set_right()?)
 }

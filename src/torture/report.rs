@@ -14,9 +14,10 @@ use crate::torture::fault::{Fault, Lane};
 use crate::torture::figures::{self, Counts, Timeline};
 use crate::torture::journal::{Outcome, Record};
 use crate::torture::schedule::Planned;
+use crate::torture::sum::Round;
 
 /// The version of the report's form. It rises when a field changes its meaning or goes away.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// What a torture showed.
 #[derive(Clone, Debug, Serialize)]
@@ -49,6 +50,8 @@ pub(crate) struct Report {
     pub(crate) verdicts: Vec<Judged>,
     /// When how much was done.
     pub(crate) timeline: Timeline,
+    /// The rounds of which this is the sum; none for one of its own.
+    pub(crate) rounds: Vec<Round>,
     /// Why the run is not a clean one, a line each.
     pub(crate) failures: Vec<String>,
     /// Where the data directories, logs and histories are, where they were kept.
@@ -77,6 +80,10 @@ pub(crate) struct Summary {
     pub(crate) story: String,
     /// How often it was injected.
     pub(crate) injected: usize,
+    /// How many of what it met, all together.
+    pub(crate) met: BTreeMap<&'static str, u64>,
+    /// The run fails where it was not injected.
+    pub(crate) required: bool,
     /// How often it was to be and could not be, by the reason.
     pub(crate) missed: BTreeMap<String, usize>,
     /// Why the machine does not permit it.
@@ -100,6 +107,8 @@ pub(crate) struct Judged {
 /// What was found besides what the checkers say.
 pub(crate) struct Found {
     pub(crate) records: Vec<Record>,
+    /// The faults that must have been injected.
+    pub(crate) required: BTreeSet<Fault>,
     pub(crate) began: u64,
     pub(crate) ended: u64,
     /// What clients found wanting.
@@ -163,7 +172,10 @@ impl Report {
             details: failures,
         }));
         let took = Duration::from_nanos(found.ended.saturating_sub(found.began));
-        let summaries = faults.iter().map(|fault| Summary::of(*fault, &strikes));
+        let summaries = faults.iter().map(|fault| {
+            let required = found.required.contains(fault);
+            Summary::of(*fault, required, &strikes)
+        });
         let faults: Vec<_> = summaries.collect();
         let failures = failures(&verdicts, &faults, &operations, took);
         Self {
@@ -181,9 +193,17 @@ impl Report {
             longest_gap_ms: gap(found.began, found.ended),
             verdicts,
             timeline: figures::timeline(&evidence.operations, found.began, found.ended),
+            rounds: Vec::new(),
             failures,
             kept: None,
         }
+    }
+}
+
+impl Report {
+    /// The faults of which nothing was shown.
+    pub(crate) fn not_injected(&self) -> impl Iterator<Item = &Summary> {
+        self.faults.iter().filter(|fault| fault.injected == 0)
     }
 }
 
@@ -219,16 +239,52 @@ fn failures(
     if faults.iter().all(|fault| fault.injected == 0) {
         failures.push("no fault was injected".into());
     }
+    failures.extend(required_failures(faults));
     failures
 }
 
+/// Which of `faults` were required, and not injected.
+pub(super) fn required_failures(faults: &[Summary]) -> impl Iterator<Item = String> {
+    let required = faults
+        .iter()
+        .filter(|fault| fault.required && fault.injected == 0);
+    required.map(|summary| {
+        let (fault, why) = (summary.fault, summary.why_not());
+        format!("{fault}: required, and not injected: {why}")
+    })
+}
+
 impl Summary {
-    fn of(fault: Fault, strikes: &[Strike]) -> Self {
+    /// Why it was not injected, where it never was.
+    pub(crate) fn why_not(&self) -> String {
+        match &self.skipped {
+            Some(why) => format!("skipped: {why}"),
+            None if self.missed.is_empty() => "there was no time for it".into(),
+            None => {
+                let missed: Vec<_> = self.missed.keys().map(String::as_str).collect();
+                missed.join("; ")
+            }
+        }
+    }
+
+    /// Whom it met.
+    pub(crate) fn contacts(&self) -> String {
+        let met: Vec<_> = self
+            .met
+            .iter()
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect();
+        met.join(", ")
+    }
+
+    fn of(fault: Fault, required: bool, strikes: &[Strike]) -> Self {
         let of_fault = || strikes.iter().filter(|strike| strike.record.fault == fault);
         let mut summary = Self {
             fault,
             story: fault.story(),
             injected: 0,
+            met: BTreeMap::new(),
+            required,
             missed: BTreeMap::new(),
             skipped: None,
             longest_gap_ms: None,
@@ -237,6 +293,9 @@ impl Summary {
             match &strike.record.outcome {
                 Outcome::Injected => {
                     summary.injected += 1;
+                    for (what, count) in &strike.record.met {
+                        *summary.met.entry(what).or_default() += count;
+                    }
                     let gaps = [summary.longest_gap_ms, strike.longest_gap_ms];
                     summary.longest_gap_ms = gaps.into_iter().flatten().reduce(f64::max);
                 }
@@ -305,7 +364,7 @@ impl fmt::Display for Report {
         writeln!(f, "   orders: {}", self.orders)?;
         writeln!(
             f,
-            "\n{:<20} {:>8} {:>16}",
+            "\n{:<20} {:>8} {:>16}  met",
             "fault", "injected", "longest gap"
         )?;
         for fault in &self.faults {
@@ -315,9 +374,10 @@ impl fmt::Display for Report {
                 .unwrap_or_default();
             write!(
                 f,
-                "{:<20} {:>8} {gap:>16}",
+                "{:<20} {:>8} {gap:>16}  {}",
                 fault.fault.to_string(),
-                fault.injected
+                fault.injected,
+                fault.contacts()
             )?;
             if let Some(why) = &fault.skipped {
                 write!(f, "  skipped: {why}")?;
@@ -340,7 +400,17 @@ impl fmt::Display for Report {
         }
         writeln!(f)?;
         match &self.failures[..] {
-            [] => writeln!(f, "every promise was kept"),
+            [] => {
+                let of = self.faults.len();
+                let not_injected: Vec<_> =
+                    self.not_injected().map(|it| it.fault.to_string()).collect();
+                let injected = of - not_injected.len();
+                write!(f, "every promise was kept under {injected} of {of} faults")?;
+                if !not_injected.is_empty() {
+                    write!(f, "; not injected: {}", not_injected.join(", "))?;
+                }
+                writeln!(f)
+            }
             failures => {
                 for failure in failures {
                     writeln!(f, "FAILED {failure}")?;

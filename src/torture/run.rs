@@ -1,10 +1,8 @@
-//! A torture from its beginning to its report.
+//! A torture of one cluster, from its beginning to its report.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +21,7 @@ use crate::torture::report::{Found, Report};
 use crate::torture::schedule::Planned;
 use crate::torture::strike::World;
 use crate::torture::watcher::{Forgetful, Watcher};
-use crate::torture::{Config, director, evidence, fault, page, schedule};
-use crate::up::StopSignals;
+use crate::torture::{Config, director, evidence, page, schedule};
 
 /// Longer than any torture: the load ends when it is told to.
 const FOR_EVER: Duration = Duration::from_secs(100 * 24 * 3600);
@@ -41,28 +38,25 @@ const WHOLE_LIMIT: Duration = Duration::from_secs(30);
 /// How long the load goes on after the last fault: long enough to see whether it recovers.
 const LEAD_OUT: Duration = Duration::from_secs(12);
 
-/// Runs the torture; the exit code says whether every promise was kept.
-pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let faults = fault::select(&config.faults);
-    let seed = config.seed.unwrap_or_else(rand::random);
+/// Runs a torture with one cluster, and writes its report.
+///
+/// # Errors
+/// When it could not be run to its end: that says nothing about the cluster.
+pub(crate) async fn run(
+    config: &Config,
+    seed: u64,
+    faults: &BTreeSet<Fault>,
+    required: BTreeSet<Fault>,
+) -> anyhow::Result<Report> {
     let schedule = if config.each {
-        schedule::each(seed, &faults, config.each_for)
+        schedule::each(seed, faults, config.each_for)
     } else {
-        schedule::draw(seed, &faults, config.duration)
+        schedule::draw(seed, faults, config.duration)
     };
     ensure!(!schedule.is_empty(), "there is no time for any fault");
-    announce(&config, seed, &schedule);
-    if let Some(dir) = &config.report {
-        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    }
-
-    let mut stop = StopSignals::new()?;
+    announce(config, seed, &schedule);
     let scratch = Scratch::new(config.keep.as_deref())?;
-    let outcome = tokio::select! {
-        outcome = torture(&config, seed, schedule, &faults, scratch.path()) => outcome,
-        // Networks and disks are removed with what is dropped here.
-        () = stop.recv() => anyhow::bail!("interrupted"),
-    };
+    let outcome = torture(config, seed, schedule, (faults, required), scratch.path()).await;
     let mut report = match outcome {
         Ok(report) => report,
         Err(failure) => {
@@ -70,21 +64,13 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
             return Err(failure.context(format!("everything is kept in {}", kept.display())));
         }
     };
-    let is_clean = report.failures.is_empty();
-    if !is_clean || config.keep.is_some() {
+    if !report.failures.is_empty() || config.keep.is_some() {
         report.kept = Some(scratch.keep());
     }
     if let Some(dir) = &config.report {
         write_report(&report, dir)?;
     }
-    io::stdout()
-        .lock()
-        .write_all(report.to_string().as_bytes())?;
-    Ok(if is_clean {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(report)
 }
 
 /// Says what is going to happen.
@@ -113,6 +99,9 @@ impl Scratch {
             return Ok(Self::Temporary(dir));
         };
         let kept = std::path::absolute(kept)?;
+        if let Some(parent) = kept.parent() {
+            fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        }
         fs::create_dir(&kept).with_context(|| format!("--keep {}", kept.display()))?;
         Ok(Self::Kept(kept))
     }
@@ -136,7 +125,7 @@ async fn torture(
     config: &Config,
     seed: u64,
     schedule: Vec<Planned>,
-    faults: &BTreeSet<Fault>,
+    (faults, required): (&BTreeSet<Fault>, BTreeSet<Fault>),
     dir: &Path,
 ) -> anyhow::Result<Report> {
     let started = Timestamp::now();
@@ -226,6 +215,7 @@ async fn torture(
     let (evidence, say) = check(&histories).await?;
     let found = Found {
         records,
+        required,
         began,
         ended: finished,
         client_failures,
@@ -302,7 +292,9 @@ async fn check(dir: &Path) -> anyhow::Result<(Evidence, suite::Report)> {
     checked.await.context("the checkers panicked")?
 }
 
-fn write_report(report: &Report, dir: &Path) -> anyhow::Result<()> {
+/// Writes `report` into `dir`, which is made where it is missing.
+pub(crate) fn write_report(report: &Report, dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     let mut json = serde_json::to_vec_pretty(report)?;
     json.push(b'\n');
     for (name, content) in [
@@ -407,6 +399,7 @@ mod tests {
         let config = Cli::parse_from(["torture"]).config;
         let found = Found {
             records: Vec::new(),
+            required: BTreeSet::new(),
             began: 0,
             ended: 10,
             client_failures: Vec::new(),
@@ -423,6 +416,29 @@ mod tests {
             .iter()
             .any(|line| line.starts_with(check_name));
         (judged.unwrap().verdict, is_failure)
+    }
+
+    #[tokio::test]
+    async fn a_required_fault_that_was_not_injected_raises_the_alarm() {
+        let histories = histories(&[]);
+        let (evidence, say) = check(histories.path()).await.unwrap();
+        let kill = BTreeSet::from([Fault::Kill]);
+        let failures = |required: BTreeSet<Fault>| {
+            let found = Found {
+                records: Vec::new(),
+                required,
+                began: 0,
+                ended: 10,
+                client_failures: Vec::new(),
+                not_whole: Vec::new(),
+            };
+            let config = Cli::parse_from(["torture"]).config;
+            let plan = (Vec::new(), &kill);
+            let report = Report::new(&config, 1, Timestamp(0), plan, found, &evidence, &say);
+            report.failures.join("\n")
+        };
+        assert!(!failures(BTreeSet::new()).contains("kill"));
+        assert!(failures(kill.clone()).contains("kill: required"));
     }
 
     #[tokio::test]

@@ -59,12 +59,7 @@ pub(crate) async fn strike(world: Arc<World>, planned: Planned) -> anyhow::Resul
         Err(failure) => Outcome::Missed(format!("{failure:#}")),
     };
     match strike.begun {
-        Some((id, _)) => {
-            if let Outcome::Missed(why) = &outcome {
-                world.journal.note(id, format!("does not count: {why}"));
-            }
-            world.journal.end(id, outcome)
-        }
+        Some((id, _)) => world.journal.end(id, outcome),
         None => {
             world.journal.pass(&planned, outcome);
             Ok(())
@@ -122,6 +117,13 @@ impl Strike {
     pub(crate) fn note(&self, what: impl Display) {
         if let Some((id, _)) = self.begun {
             self.world.journal.note(id, what.to_string());
+        }
+    }
+
+    /// Writes down whom it has met: `count` of `what`.
+    pub(crate) fn met(&self, what: &'static str, count: u64) {
+        if let Some((id, _)) = self.begun {
+            self.world.journal.meet(id, what, count);
         }
     }
 

@@ -31,13 +31,13 @@ fn refused(output: Output) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// What `catalog.json` in `dir` says, without what may differ after a rebuild: who has to be asked
-/// is new, and so are the terms; what is recorded need not be remembered.
+/// What `catalog.json` in `dir` says, without what may differ after a rebuild: the terms are new,
+/// no cache holds a lease, and what is recorded need not be remembered.
 fn stock(dir: &Path) -> Value {
     let text = fs::read(dir.join("catalog-1/catalog.json")).unwrap();
     let mut file: Value = serde_json::from_slice(&text).unwrap();
     let state = file["state"].as_object_mut().unwrap();
-    for new in ["reign", "fence", "forgotten", "outbox"] {
+    for new in ["reign", "fence", "forgotten", "outbox", "caches"] {
         state.remove(new).unwrap();
     }
     file["state"].take()

@@ -185,6 +185,7 @@ async fn a_new_reign_waits_until_every_cache_on_record_has_called_in_and_no_long
     let catalog = Running::start(dir.path(), &["--lease", "50ms"])
         .await
         .unwrap();
+    catalog.fence(1).await;
     catalog.item("FishCo").await;
     catalog.crash().await;
 
@@ -257,7 +258,7 @@ async fn caches_that_are_gone_are_forgotten() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_cannot_be_reached_gets_no_lease() {
     let dir = tempfile::tempdir().unwrap();
-    let catalog = Running::start(dir.path(), &[]).await.unwrap();
+    let catalog = Running::start(dir.path(), &["--lease", "2s"]).await.unwrap();
     let cache = Cache::start(&catalog, 1).await;
     let grant = cache.lease(&catalog, None).await;
     let held = cache.request(grant.lease.term, Some(grant.lease));

@@ -54,6 +54,10 @@ pub(crate) struct Faults {
     pub(crate) sync_delay: Duration,
     /// The bytes that files may take together, while there is a limit.
     pub(crate) capacity: Option<u64>,
+    /// How many writes found the disk full.
+    pub(crate) found_full: u64,
+    /// How many syncs failed, or lied.
+    pub(crate) broken_syncs: u64,
 }
 
 impl Faults {
@@ -84,7 +88,9 @@ impl Faults {
 
     /// What befalls a sync of the file at `path`.
     pub(crate) fn strike_sync(&mut self, path: &Path) -> Option<SyncFault> {
-        self.sync.as_mut()?.strike(path)
+        let fault = self.sync.as_mut()?.strike(path);
+        self.broken_syncs += u64::from(fault.is_some());
+        fault
     }
 
     /// Whether a read of the file at `path` fails.

@@ -322,6 +322,7 @@ impl Image {
             let room = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
             len = len.min(room);
             if len == 0 && !bytes.is_empty() {
+                self.faults().found_full += 1;
                 return Err(Errno::ENOSPC);
             }
         }
@@ -341,6 +342,7 @@ impl Image {
         if capacity.is_some_and(|capacity| self.used().saturating_add(grows) > capacity)
             && grows > 0
         {
+            self.faults().found_full += 1;
             return Err(Errno::ENOSPC);
         }
         content.resize(len)?;
@@ -377,6 +379,13 @@ impl Image {
             (None, None) => self.commit(&mut state),
         }
         Ok(())
+    }
+
+    /// Whether a power cut would find nothing to take.
+    pub(crate) fn is_synced(&self) -> bool {
+        let state = self.state();
+        let mut files = state.files.values();
+        state.journal.is_empty() && files.all(|content| lock(content).is_synced())
     }
 
     /// Makes everything durable: the process was stopped, and the machine shut down well.

@@ -220,6 +220,21 @@ impl Disk {
         *self.image.faults() = faults::Faults::default();
     }
 
+    /// How many writes have found it full since it was last repaired.
+    pub(crate) fn found_full(&self) -> u64 {
+        self.image.faults().found_full
+    }
+
+    /// How many syncs have failed or lied since it was last repaired.
+    pub(crate) fn broken_syncs(&self) -> u64 {
+        self.image.faults().broken_syncs
+    }
+
+    /// Whether a power cut would find nothing to take.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.image.is_synced()
+    }
+
     /// Makes everything durable, as a machine does that is shut down well.
     pub(crate) fn settle(&self) {
         self.image.settle();

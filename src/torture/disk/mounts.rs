@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 /// The name under which the mounts of this program stand in the kernel's table.
@@ -34,7 +35,7 @@ fn detach(mount_point: &Path) -> io::Result<()> {
     match umount2(mount_point, MntFlags::MNT_DETACH) {
         Ok(()) => Ok(()),
         // A user's own mount is the helper's to remove.
-        Err(nix::errno::Errno::EPERM) => {
+        Err(Errno::EPERM) => {
             let mut helper = std::process::Command::new("fusermount3");
             let output = helper.args(["-u", "-z", "--"]).arg(mount_point).output()?;
             if output.status.success() {
@@ -55,6 +56,21 @@ fn detach(mount_point: &Path) -> io::Result<()> {
 pub(crate) fn remove_stale(path: &Path) -> io::Result<()> {
     for mount_point in remove(path)? {
         tracing::warn!(mount_point = %mount_point.display(), "removed a mount that was left behind");
+    }
+    Ok(())
+}
+
+/// Removes the mounts, wherever they are, of which the program that served them has died.
+///
+/// # Errors
+/// When the table of mounts cannot be read, or a mount not be removed.
+pub(crate) fn remove_dead() -> io::Result<()> {
+    let is_dead = |mount_point: &PathBuf| {
+        let looked = fs::metadata(mount_point);
+        looked.is_err_and(|error| error.raw_os_error() == Some(Errno::ENOTCONN as i32))
+    };
+    for mount_point in ours()?.into_iter().filter(is_dead) {
+        detach(&mount_point)?;
     }
     Ok(())
 }

@@ -106,12 +106,13 @@ impl Rules {
                     return None;
                 }
                 Some(Effect::Impaired(quality, way)) => {
-                    *hits += 1;
                     let lane = match way {
                         Way::There => there,
                         Way::Back => back,
                     };
-                    passage = lane.pass(quality, &mut self.random, bytes, passage)?;
+                    let passed = lane.pass(quality, &mut self.random, bytes, passage);
+                    *hits += u64::from(passed != Some(passage));
+                    passage = passed?;
                 }
             }
         }
