@@ -113,7 +113,7 @@ impl Links {
 
     /// Lets the messages pass that faulty links let pass in this step.
     pub(crate) fn step(&mut self, sim: &Sim) {
-        let Self { faults, rng } = self;
+        let Self { faults, rng, .. } = self;
         if faults.is_empty() {
             return;
         }
