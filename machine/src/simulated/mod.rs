@@ -1,5 +1,6 @@
 //! A simulated machine: what the code that runs on it sees, and what a test does to it.
 
+mod connections;
 mod disk;
 pub(crate) mod files;
 pub(crate) mod net;
@@ -8,12 +9,13 @@ pub(crate) mod task;
 mod tests;
 
 use std::cell::RefCell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use connections::Connections;
 pub use disk::{Disk, Fsync};
 
 thread_local! {
@@ -28,6 +30,7 @@ pub struct Machine(Arc<Inner>);
 struct Inner {
     address: IpAddr,
     disk: Disk,
+    connections: Connections,
     is_paused: AtomicBool,
     /// The tasks that would have run while the machine was paused.
     held: Mutex<Vec<Waker>>,
@@ -43,6 +46,7 @@ impl Machine {
         Self(Arc::new(Inner {
             address,
             disk: Disk::new(seed),
+            connections: Connections::default(),
             is_paused: AtomicBool::new(false),
             held: Mutex::default(),
             clock_error: AtomicI64::new(0),
@@ -110,6 +114,33 @@ impl Machine {
     /// Sets by how many milliseconds the time of day is off.
     pub fn set_clock_error(&self, milliseconds: i64) {
         self.0.clock_error.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Notes that nothing that is sent to `peer` is acknowledged from now on.
+    pub fn begin_silence(&self, peer: IpAddr) {
+        self.connections().begin_silence(peer);
+    }
+
+    /// Gives up, as the kernel does, the connections with `peer`, silent since `since`, that have
+    /// been so for longer than they may; returns their ends, here and there. To be called while the
+    /// silence lasts, and what it returns to be handed to [`Machine::orphan`] of the other machine.
+    pub fn end_silent(
+        &self,
+        peer: IpAddr,
+        since: Duration,
+        now: Duration,
+    ) -> Vec<(SocketAddr, SocketAddr)> {
+        self.connections().end_silent(peer, since, now)
+    }
+
+    /// Notes that the other end of the connection from `local` to `remote` was given up, and that
+    /// nothing said so: the next write finds it out.
+    pub fn orphan(&self, local: SocketAddr, remote: SocketAddr) {
+        self.connections().orphan(local, remote);
+    }
+
+    fn connections(&self) -> &Connections {
+        &self.0.connections
     }
 
     /// Whether a task may run now; where not, `waker` is woken when it may.

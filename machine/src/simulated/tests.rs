@@ -1,9 +1,13 @@
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
 use super::files::{self, File};
+use super::net::{TcpListener, TcpStream, limit_silence};
 use super::{Fsync, Machine, task};
 
 fn machine(seed: u64) -> Machine {
@@ -168,4 +172,77 @@ fn files_are_found_by_name_and_read_from_anywhere() {
         files::remove_dir_all("/a").unwrap();
         assert!(files::read_dir("/a").is_err());
     });
+}
+
+#[test]
+fn a_connection_across_a_cut_is_given_up_and_what_was_sent_is_lost() {
+    const MENDED: Duration = Duration::from_secs(5);
+    let seconds = Duration::from_secs;
+    let mut sim = turmoil::Builder::new()
+        .tick_duration(Duration::from_millis(5))
+        .simulation_duration(seconds(60))
+        .build();
+    let (a, b) = (sim.lookup("a"), sim.lookup("b"));
+    let (here, there) = (Machine::new(a, 1), Machine::new(b, 2));
+    let (caller, server) = (here.clone(), there.clone());
+    sim.client("b", async move {
+        let serve = async {
+            let listener = TcpListener::bind((b, 1).into()).await?;
+            let (mut stream, _) = listener.accept().await?;
+            limit_silence(&stream, seconds(2), seconds(10))?;
+            assert_eq!(
+                stream.read(&mut [0; 9]).await?,
+                1,
+                "what came before the cut"
+            );
+            let more = timeout(seconds(7), stream.read(&mut [0; 9])).await;
+            assert!(
+                more.is_err(),
+                "{more:?}: given up by the other end, unknown at this one"
+            );
+            stream.write_all(b"?").await?;
+            stream.read(&mut [0; 9]).await
+        };
+        let ended = server.run(serve).await.unwrap_err();
+        assert_eq!(ended.kind(), ErrorKind::ConnectionReset);
+        Ok(())
+    });
+    sim.client("a", async move {
+        let call = async {
+            let mut stream = TcpStream::connect((b, 1).into()).await?;
+            limit_silence(&stream, seconds(2), seconds(10))?;
+            stream.write_all(b"1").await?;
+            tokio::time::sleep(seconds(2)).await;
+            stream.write_all(b"2").await?;
+            stream.read(&mut [0; 9]).await
+        };
+        let ended = caller.run(call).await.unwrap_err();
+        assert_eq!(ended.kind(), ErrorKind::TimedOut);
+        let now = turmoil::sim_elapsed().unwrap();
+        assert!(now >= seconds(4) && now < MENDED, "{now:?}");
+        // The kernel stays.
+        tokio::time::sleep(seconds(8)).await;
+        Ok(())
+    });
+    let mut cut = None;
+    while !sim.step().unwrap() {
+        let now = sim.elapsed();
+        if now >= seconds(1) && cut.is_none() {
+            cut = Some(now);
+            sim.hold(a, b);
+            here.begin_silence(b);
+            there.begin_silence(a);
+        }
+        let Some(since) = cut.filter(|_| now < MENDED) else {
+            sim.release(a, b);
+            continue;
+        };
+        for (local, remote) in here.end_silent(b, since, now) {
+            there.orphan(remote, local);
+        }
+        assert!(
+            there.end_silent(a, since, now).is_empty(),
+            "it has sent nothing"
+        );
+    }
 }

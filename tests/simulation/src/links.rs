@@ -4,9 +4,13 @@
 //! ever. TCP's do not: what is lost is sent again. So here nothing is dropped. A link that is cut
 //! holds its messages back until it is mended, as if the retransmission after that had brought them,
 //! and a message lost on the way is one that arrives later.
+//!
+//! Between two hosts of which one cannot send to the other nothing is acknowledged either: there is
+//! silence, which connections do not survive for long (see `World::step`).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng};
@@ -24,6 +28,10 @@ pub(crate) struct Fault {
 pub(crate) struct Links {
     /// By the sender and the receiver.
     faults: BTreeMap<(IpAddr, IpAddr), Fault>,
+    /// Since when a host is without power.
+    dark: BTreeMap<IpAddr, Duration>,
+    /// The pairs of hosts between which there is silence, the lower address first, and since when.
+    silences: BTreeMap<(IpAddr, IpAddr), Duration>,
     rng: SmallRng,
 }
 
@@ -31,6 +39,8 @@ impl Links {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             faults: BTreeMap::new(),
+            dark: BTreeMap::new(),
+            silences: BTreeMap::new(),
             rng: SmallRng::seed_from_u64(seed),
         }
     }
@@ -74,9 +84,36 @@ impl Links {
         }
     }
 
+    /// Notes that `host` is without power, or has it again.
+    pub(crate) fn set_dark(&mut self, host: IpAddr, since: Option<Duration>) {
+        match since {
+            Some(since) => drop(self.dark.insert(host, since)),
+            None => drop(self.dark.remove(&host)),
+        }
+    }
+
+    /// The pairs of hosts between which there is silence now, and since when. `hosts` are all.
+    pub(crate) fn silences(
+        &mut self,
+        now: Duration,
+        hosts: impl Iterator<Item = IpAddr> + Clone,
+    ) -> &BTreeMap<(IpAddr, IpAddr), Duration> {
+        let cut = self.faults.iter().filter(|(_, fault)| fault.is_cut);
+        let cut = cut.map(|((a, b), _)| (*a, *b));
+        let dark = self.dark.keys();
+        let dark = dark.flat_map(|dark| hosts.clone().map(move |host| (*dark, host)));
+        let ordered = |(a, b): (IpAddr, IpAddr)| (a.min(b), a.max(b));
+        let before = std::mem::take(&mut self.silences);
+        let pairs = cut.chain(dark).filter(|(a, b)| a != b).map(ordered);
+        self.silences = pairs
+            .map(|pair| (pair, before.get(&pair).copied().unwrap_or(now)))
+            .collect();
+        &self.silences
+    }
+
     /// Lets the messages pass that faulty links let pass in this step.
     pub(crate) fn step(&mut self, sim: &Sim) {
-        let Self { faults, rng } = self;
+        let Self { faults, rng, .. } = self;
         if faults.is_empty() {
             return;
         }

@@ -1,5 +1,6 @@
 //! What a world is made of.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -34,24 +35,24 @@ pub struct Settings {
 
 impl Settings {
     /// A cluster of three catalogs, three orders and two frontends. What `seed` varies besides
-    /// chance: the network's latency, how long syncs take, how often the logs are purged.
+    /// chance: the network's latency, how long syncs and leases take, how often the logs are purged.
+    ///
+    /// What a simulated second costs is mostly what the processes say to each other when nothing
+    /// happens: so most leases are longer, and renewed less often, than a server's own default.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed ^ 0x5e77_1465);
-        let tick = Duration::from_millis(2);
+        let mut millis = |range: Range<u64>| Duration::from_millis(rng.random_range(range));
         Self {
             seed,
             catalogs: 3,
             orders: 3,
             frontends: 2,
-            tick,
-            latency: (Duration::ZERO, tick * rng.random_range(0..4)),
-            sync_time: (
-                Duration::ZERO,
-                Duration::from_millis(rng.random_range(0..4)),
-            ),
-            lease: Duration::from_millis(100),
-            snapshot_interval: Duration::from_millis(rng.random_range(200..3000)),
+            tick: millis(3..6),
+            latency: (Duration::ZERO, millis(0..8)),
+            sync_time: (Duration::ZERO, millis(0..4)),
+            lease: millis(100..500),
+            snapshot_interval: millis(200..3000),
             snapshot_entries: rng.random_range(20..2000),
             kept_entries: rng.random_range(0..200),
         }

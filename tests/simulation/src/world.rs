@@ -31,6 +31,9 @@ const STACK: usize = 64 << 20;
 /// How many segments a TCP connection takes that nobody reads.
 const TCP_CAPACITY: usize = 1024;
 
+/// How often it is noted how far the replicas are.
+const NOTES: Duration = Duration::from_millis(20);
+
 /// A cluster on simulated machines.
 ///
 /// What is done to it is done between two steps, by its methods; its clients are tasks of their own
@@ -44,6 +47,8 @@ pub struct World {
     trace: Trace,
     /// What was last seen of each replica.
     seen: BTreeMap<ServiceName, (Leadership, Option<u64>)>,
+    /// When that is looked at next.
+    next_look: Duration,
     clients_are_done: bool,
     _clocks: SimClocksGuard,
 }
@@ -91,6 +96,7 @@ impl World {
             links: Links::new(settings.seed),
             trace: Trace::default(),
             seen: BTreeMap::new(),
+            next_look: Duration::ZERO,
             clients_are_done: true,
             _clocks: clocks,
         };
@@ -155,6 +161,7 @@ impl World {
     /// [`World::is_running`] and the trace.
     pub fn step(&mut self) -> anyhow::Result<()> {
         self.links.step(&self.sim);
+        self.keep_silences();
         self.clients_are_done = self.sim.step().map_err(|error| anyhow!("{error}"))?;
         if let Some(panic) = panics().first() {
             bail!("panicked: {panic}");
@@ -251,6 +258,7 @@ impl World {
         self.end(name, Machine::kill);
         // The kernel is left, which refuses connections.
         self.sim.bounce(name.to_string());
+        self.links.set_dark(self.address(name), None);
     }
 
     /// Cuts a machine's power: nobody hears of it, and what was not synced may be lost.
@@ -261,6 +269,7 @@ impl World {
         self.links.silence(&self.sim, address, &others);
         self.end(name, Machine::lose_power);
         self.sim.crash(name.to_string());
+        self.links.set_dark(address, Some(self.sim.elapsed()));
         self.links.end_silence(&self.sim, address, &others);
     }
 
@@ -278,7 +287,9 @@ impl World {
             return;
         }
         self.note(format_args!("start {name}"));
+        let address = self.address(name);
         self.sim.bounce(name.to_string());
+        self.links.set_dark(address, None);
     }
 
     /// Stops a process from running, as SIGSTOP does. Clocks and timers go on.
@@ -369,6 +380,34 @@ impl World {
         how(&host.machine);
     }
 
+    /// Has the kernels at both ends of a silent link give up what they would.
+    fn keep_silences(&mut self) {
+        let now = self.sim.elapsed();
+        let machines: BTreeMap<_, _> = self
+            .hosts
+            .values()
+            .map(|host| (host.machine.address(), &host.machine))
+            .collect();
+        for ((a, b), since) in self.links.silences(now, machines.keys().copied()) {
+            for (here, there) in [(a, b), (b, a)] {
+                // Clients' machines have no limits.
+                let Some(machine) = machines.get(here) else {
+                    continue;
+                };
+                if *since == now {
+                    machine.begin_silence(*there);
+                }
+                for (local, remote) in machine.end_silent(*there, *since, now) {
+                    let event = format_args!("{local} gives up {remote}");
+                    self.trace.note(now, event);
+                    if let Some(other) = machines.get(there) {
+                        other.orphan(remote, local);
+                    }
+                }
+            }
+        }
+    }
+
     /// Ends the processes that have failed or stopped.
     fn bury(&mut self) {
         let ended = |(name, host): (&ServiceName, &Rc<Host>)| {
@@ -384,6 +423,10 @@ impl World {
 
     /// Notes what has changed in the replicas.
     fn observe(&mut self) {
+        if self.now() < self.next_look {
+            return;
+        }
+        self.next_look = self.now() + NOTES;
         for (name, host) in &self.hosts {
             let status = host.probe.borrow().as_ref().and_then(Probe::status);
             let Some(status) = status else { continue };
