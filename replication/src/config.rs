@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use bazaar_rpc::ServiceName;
 
-/// How often a leader tells its followers that it lives, in milliseconds.
-const HEARTBEAT: u64 = 20;
+/// How often a leader tells its followers that it lives; see [`crate::heartbeat`].
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(20);
 
-/// The shortest time without a leader after which a replica stands for election, in milliseconds.
-const ELECTION: u64 = 60;
+/// The longest round trip between two replicas with which a group works, in milliseconds: openraft
+/// waits so long for the answer to a heartbeat, and confirms a leadership by nothing else.
+const ROUND_TRIP: u64 = 100;
+
+/// The lower end of the first election window, in milliseconds. openraft waits so long for a vote. A
+/// replica stands for election when it has not heard from a leader for the upper end of its window,
+/// and then for a time somewhere inside it.
+const ELECTION: u64 = 110;
 
 /// The width of one replica's election window, in milliseconds. Windows do not overlap: the highest
 /// id has the first one, the next highest the second, and so on.
-const ELECTION_WINDOW: u64 = 20;
+const ELECTION_WINDOW: u64 = 15;
 
 /// The delays between attempts to reach a replica that is down. Short, because a connection that is
 /// refused costs little; a replica that returns says hello and resets them.
@@ -62,11 +68,16 @@ impl Config {
     /// openraft's own configuration.
     pub(crate) fn openraft(&self) -> Result<openraft::Config, openraft::ConfigError> {
         let election = ELECTION + self.rank() * ELECTION_WINDOW;
+        let election_max = election + ELECTION_WINDOW;
         openraft::Config {
             cluster_name: self.name.kind.to_string(),
-            heartbeat_interval: HEARTBEAT,
+            heartbeat_interval: ROUND_TRIP,
             election_timeout_min: election,
-            election_timeout_max: election + ELECTION_WINDOW,
+            election_timeout_max: election_max,
+            // A leader that hears nothing from a majority falls silent for so long, again and again:
+            // followers that hear it all the same, on links that are cut in one direction, would
+            // never look for another one.
+            quorum_loss_probe_interval: Some(2 * election_max),
             // A replica that was paused or cut off does not disturb a leader when it returns.
             enable_pre_vote: Some(true),
             // A leadership ends with its process: no two of them share a term.
