@@ -68,16 +68,11 @@ impl Config {
     /// openraft's own configuration.
     pub(crate) fn openraft(&self) -> Result<openraft::Config, openraft::ConfigError> {
         let election = ELECTION + self.rank() * ELECTION_WINDOW;
-        let election_max = election + ELECTION_WINDOW;
         openraft::Config {
             cluster_name: self.name.kind.to_string(),
             heartbeat_interval: ROUND_TRIP,
             election_timeout_min: election,
-            election_timeout_max: election_max,
-            // A leader that hears nothing from a majority falls silent for so long, again and again:
-            // followers that hear it all the same, on links that are cut in one direction, would
-            // never look for another one.
-            quorum_loss_probe_interval: Some(2 * election_max),
+            election_timeout_max: election + ELECTION_WINDOW,
             // A replica that was paused or cut off does not disturb a leader when it returns.
             enable_pre_vote: Some(true),
             // A leadership ends with its process: no two of them share a term.
