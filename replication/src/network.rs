@@ -5,10 +5,10 @@
 //! It makes one for each vote; those to one peer share a connection, or an election would have to
 //! wait until one is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bazaar_machine::task::spawn;
@@ -289,18 +289,29 @@ impl RaftNetworkV2<Types> for PeerNetwork {
             }
             let client = self.link.client(option.soft_ttl()).await?;
             let to = self.to;
+            let outstanding = Outstanding::default();
+            let sent = outstanding.clone();
             let calls = stream::iter([first])
                 .chain(requests)
-                .map(move |request| append(client.clone(), to, request))
+                .map(move |request| {
+                    sent.push(Span::of(&request));
+                    append(client.clone(), to, request)
+                })
                 .buffered(APPEND_WINDOW)
                 .boxed();
-            let responses = stream::unfold(Some((calls, &mut self.link)), |state| async move {
-                let (mut calls, link) = state?;
-                let (span, outcome) = calls.next().await?;
-                let response = link.settle(outcome).map(|response| span.result(response));
-                // After anything but full success openraft starts over with a new stream.
-                let goes_on = matches!(&response, Ok(Ok(matched)) if *matched == span.last);
-                Some((response, goes_on.then_some((calls, link))))
+            let start = Some((calls, outstanding, &mut self.link));
+            let responses = stream::unfold(start, |state| async move {
+                let (mut calls, outstanding, link) = state?;
+                loop {
+                    let (span, outcome) = calls.next().await?;
+                    let response = link.settle(outcome).map(|response| span.result(response));
+                    // After anything but full success openraft starts over with a new stream.
+                    let goes_on = matches!(&response, Ok(Ok(matched)) if *matched == span.last);
+                    if outstanding.answered(&span) || !goes_on {
+                        let next = goes_on.then_some((calls, outstanding, link));
+                        return Some((response, next));
+                    }
+                }
             });
             Ok(responses.boxed())
         })
@@ -383,6 +394,32 @@ impl Span {
     }
 }
 
+/// The requests of a stream that were sent and are not answered, in order.
+///
+/// openraft takes an answer for one to every request that ends where the answer does. A request
+/// without entries, sent later, ends there too: so a leader that was deposed since, and is told late of
+/// an append from before, would take itself for confirmed at the time of its last request. Such an
+/// answer is kept from it: the one to the later request says as much.
+#[derive(Clone, Default)]
+struct Outstanding(Arc<Mutex<VecDeque<Span>>>);
+
+impl Outstanding {
+    fn push(&self, span: Span) {
+        self.spans().push_back(span);
+    }
+
+    /// The first request, `span`, is answered. Returns whether openraft may be told.
+    fn answered(&self, span: &Span) -> bool {
+        let mut spans = self.spans();
+        spans.pop_front();
+        spans.iter().all(|later| later.last != span.last)
+    }
+
+    fn spans(&self) -> MutexGuard<'_, VecDeque<Span>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 async fn append(
     client: PeerClient,
     to: Uuid,
@@ -394,4 +431,35 @@ async fn append(
     })
     .await;
     (span, outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::vote::leader_id_std::CommittedLeaderId;
+
+    use super::*;
+
+    fn span(previous: u64, last: u64) -> Span {
+        let id = |index| {
+            Some(LogId {
+                leader_id: CommittedLeaderId::new(1),
+                index,
+            })
+        };
+        Span {
+            previous: id(previous),
+            last: id(last),
+        }
+    }
+
+    #[test]
+    fn an_answer_is_kept_back_while_a_later_request_ends_where_it_does() {
+        let outstanding = Outstanding::default();
+        for span in [span(1, 4), span(4, 4), span(4, 6)] {
+            outstanding.push(span);
+        }
+        assert!(!outstanding.answered(&span(1, 4)));
+        assert!(outstanding.answered(&span(4, 4)));
+        assert!(outstanding.answered(&span(4, 6)));
+    }
 }
