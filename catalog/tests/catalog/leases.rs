@@ -258,7 +258,9 @@ async fn caches_that_are_gone_are_forgotten() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_cannot_be_reached_gets_no_lease() {
     let dir = tempfile::tempdir().unwrap();
-    let catalog = Running::start(dir.path(), &["--lease", "2s"]).await.unwrap();
+    let catalog = Running::start(dir.path(), &["--lease", "2s"])
+        .await
+        .unwrap();
     let cache = Cache::start(&catalog, 1).await;
     let grant = cache.lease(&catalog, None).await;
     let held = cache.request(grant.lease.term, Some(grant.lease));
