@@ -4,7 +4,7 @@
 //! What the lost catalog had decided and no order recorded never happened: nobody was told that it
 //! had. What was recorded is answered by the order group, whoever asks again. So the order log is
 //! all that the catalog has to remember, once nothing can be added to it (see
-//! [`OrderLog`](crate::order_log::OrderLog)).
+//! `order_log`).
 //!
 //! The new directories are made aside, synced and renamed. Interrupted at any point, this leaves
 //! nothing in the catalog's place or the whole state, and can be run again.

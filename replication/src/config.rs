@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use bazaar_rpc::ServiceName;
 
-/// How often a leader tells its followers that it lives, in milliseconds.
-const HEARTBEAT: u64 = 20;
+/// How often a leader tells its followers that it lives; see [`crate::heartbeat`].
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(20);
 
-/// The shortest time without a leader after which a replica stands for election, in milliseconds.
-const ELECTION: u64 = 60;
+/// The longest round trip between two replicas with which a group works, in milliseconds: openraft
+/// waits so long for the answer to a heartbeat, and confirms a leadership by nothing else.
+const ROUND_TRIP: u64 = 100;
+
+/// The lower end of the first election window, in milliseconds. openraft waits so long for a vote. A
+/// replica stands for election when it has not heard from a leader for the upper end of its window,
+/// and then for a time somewhere inside it.
+const ELECTION: u64 = 110;
 
 /// The width of one replica's election window, in milliseconds. Windows do not overlap: the highest
 /// id has the first one, the next highest the second, and so on.
-const ELECTION_WINDOW: u64 = 20;
+const ELECTION_WINDOW: u64 = 15;
 
 /// The delays between attempts to reach a replica that is down. Short, because a connection that is
 /// refused costs little; a replica that returns says hello and resets them.
@@ -64,7 +70,7 @@ impl Config {
         let election = ELECTION + self.rank() * ELECTION_WINDOW;
         openraft::Config {
             cluster_name: self.name.kind.to_string(),
-            heartbeat_interval: HEARTBEAT,
+            heartbeat_interval: ROUND_TRIP,
             election_timeout_min: election,
             election_timeout_max: election + ELECTION_WINDOW,
             // A replica that was paused or cut off does not disturb a leader when it returns.

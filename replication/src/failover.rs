@@ -31,8 +31,11 @@ const PATIENCE: Duration = Duration::from_millis(15);
 /// How often this replica looks for a successor, before it leaves the election to timers.
 const ROUNDS: u32 = 4;
 
-/// How long it waits for a leader between two looks; lower ids wait so much longer, each.
+/// How long it waits for a leader after the first look; lower ids wait so much longer, each. The wait
+/// after each further look is several times as long: where the disks are slow, an election takes its
+/// time, and whoever stands again ends the one that is under way.
 const ROUND: Duration = Duration::from_millis(10);
+const ROUND_GROWTH: u32 = 4;
 
 /// The pause before another attempt to hold a connection to the leader.
 const RETRY: Duration = Duration::from_millis(20);
@@ -106,7 +109,9 @@ impl Watch {
 
     /// Sees to it that the leader of `lost` has a successor, in this replica or another one.
     async fn replace(&mut self, lost: Leadership) {
-        for round in 0..ROUNDS {
+        let mut known = lost.term.0;
+        let mut pause = ROUND * u32::try_from(self.rank + 1).unwrap_or(u32::MAX);
+        for _ in 0..ROUNDS {
             let welcomes = self.peers.hello(lost.leader, PATIENCE).await;
             let Some(own) = self.raft.watch_log_progress().get() else {
                 return;
@@ -115,11 +120,12 @@ impl Watch {
                 .values()
                 .map(|welcome| &welcome.vote)
                 .chain([&own.vote]);
-            // Where there is a newer vote, somebody stands already: that may take a moment.
-            let is_contested = votes
-                .into_iter()
-                .any(|vote| vote.leader_id.term > lost.term.0);
-            if round > 0 || !is_contested {
+            // Where there is a newer vote than at the last look, somebody stands already, perhaps
+            // this replica: that may take a moment.
+            let newest = votes.map(|vote| vote.leader_id.term).max();
+            let is_contested = newest > Some(known);
+            known = known.max(newest.unwrap_or_default());
+            if !is_contested {
                 let last = self.raft.data_metrics().borrow_watched().last_log;
                 let others = welcomes.iter().map(|(peer, welcome)| (welcome.last, *peer));
                 match others.chain([(last, self.name)]).max() {
@@ -129,7 +135,6 @@ impl Watch {
                     _ => self.stand(own.vote).await,
                 }
             }
-            let pause = ROUND * u32::try_from(self.rank + 1).unwrap_or(u32::MAX);
             let succeeds = |now: &Leadership| now.term > lost.term && now.leader.is_some();
             if timeout(pause, self.leadership.wait_for(succeeds))
                 .await
@@ -137,6 +142,7 @@ impl Watch {
             {
                 return;
             }
+            pause *= ROUND_GROWTH;
         }
     }
 

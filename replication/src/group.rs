@@ -26,7 +26,7 @@ use crate::propose::{Proposer, Receipts};
 use crate::server::{PeerServer, ReplicaServer};
 use crate::state_machine::Adapter;
 use crate::types::Raft;
-use crate::{Config, StateMachine, leadership};
+use crate::{Config, StateMachine, heartbeat, leadership};
 
 /// One replica of a group. Clones share it.
 #[derive(Clone)]
@@ -79,9 +79,7 @@ impl Group {
         let settings = config
             .openraft()
             .map_err(|error| consensus(error.to_string()))?;
-        let network = Network {
-            directory: directory.clone(),
-        };
+        let network = Network::new(directory.clone());
         let raft = Raft::new(name.id, Arc::new(settings), network, stored.log, adapter)
             .await
             .map_err(|fatal| consensus(fatal.to_string()))?;
@@ -91,6 +89,8 @@ impl Group {
         let (publish, leadership) = watch::channel(Leadership::default());
         let follow = leadership::follow(name, raft.clone(), publish, ended.clone());
         tasks.spawn_vital("consensus", follow);
+
+        tasks.spawn(heartbeat::run(name, raft.clone(), leadership.clone()));
 
         let (barriers, waiting) = Barriers::new();
         tasks.spawn(barrier::run(

@@ -14,8 +14,15 @@ use uuid::Uuid;
 /// The file that holds it.
 pub(crate) const FILE: &str = "identity.json";
 
-/// The format of this crate's data directory.
-const FORMAT: u32 = 1;
+/// The format of this crate's data directory. Format 1 had no checksum.
+const FORMAT: u32 = 2;
+
+/// What the file says, whatever its format.
+#[derive(Debug, Deserialize)]
+struct Header {
+    /// The format of the data directory.
+    format: u32,
+}
 
 /// What the file says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +31,18 @@ struct Identity {
     format: u32,
     /// Which data directory this is.
     replica: Uuid,
+    /// The CRC-32 of that: a flipped bit may well leave another UUID.
+    checksum: u32,
+}
+
+impl Identity {
+    fn new(replica: Uuid) -> Self {
+        Self {
+            format: FORMAT,
+            replica,
+            checksum: crc32fast::hash(replica.as_bytes()),
+        }
+    }
 }
 
 /// Reads the identity in `dir`; none where there is none yet.
@@ -33,10 +52,17 @@ pub(crate) fn load(dir: &Path) -> io::Result<Option<Uuid>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Identity { format, replica } = serde_json::from_slice(&text)?;
+    let Header { format } = serde_json::from_slice(&text)?;
     if format != FORMAT {
         let reason = format!("it has format {format}, and this program knows format {FORMAT}");
         return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    }
+    let Identity {
+        replica, checksum, ..
+    } = serde_json::from_slice(&text)?;
+    if checksum != Identity::new(replica).checksum {
+        let reason = "its checksum is that of another identity";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
     Ok(Some(replica))
 }
@@ -50,10 +76,7 @@ pub(crate) fn is_damage(error: &io::Error) -> bool {
 /// Gives `dir` a new identity. It is on disk when this returns.
 pub(crate) fn create(dir: &Path) -> io::Result<Uuid> {
     let replica = Uuid::new_v4();
-    let text = serde_json::to_vec(&Identity {
-        format: FORMAT,
-        replica,
-    })?;
+    let text = serde_json::to_vec(&Identity::new(replica))?;
     let aside = dir.join("identity.new");
     let mut file = File::create(&aside)?;
     file.write_all(&text)?;
@@ -79,7 +102,7 @@ mod tests {
 
     #[test]
     fn an_identity_that_cannot_be_read_is_damaged() {
-        for text in ["", "{", r#"{"format":1}"#, "\0\0\0"] {
+        for text in ["", "{", r#"{"format":2}"#, "\0\0\0"] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(FILE), text).unwrap();
             assert!(is_damage(&load(dir.path()).unwrap_err()), "{text:?}");
@@ -87,11 +110,30 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_refused() {
+    fn a_flipped_bit_never_makes_another_identity() {
         let dir = tempfile::tempdir().unwrap();
-        let text = r#"{"format":2,"replica":"00000000-0000-0000-0000-000000000000"}"#;
+        let replica = create(dir.path()).unwrap();
+        let file = dir.path().join(FILE);
+        let text = fs::read(&file).unwrap();
+        for bit in 0..text.len() * 8 {
+            let mut damaged = text.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&file, damaged).unwrap();
+            // A letter of the UUID in the other case means the same.
+            let found = load(dir.path());
+            assert!(
+                !matches!(found, Ok(found) if found != Some(replica)),
+                "bit {bit}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"format":3,"replica":"00000000-0000-0000-0000-000000000000"}"#;
         fs::write(dir.path().join(FILE), text).unwrap();
         let error = load(dir.path()).unwrap_err();
-        assert!(error.to_string().contains("format 2") && !is_damage(&error));
+        assert!(error.to_string().contains("format 3") && !is_damage(&error));
     }
 }

@@ -33,6 +33,7 @@ mod failover;
 mod formation;
 mod founding;
 mod group;
+mod heartbeat;
 mod identity;
 mod leadership;
 mod log_files;

@@ -2,9 +2,13 @@
 //!
 //! openraft makes a network object for each purpose (appends, heartbeats, snapshots, votes), and
 //! each has a connection of its own, so that a heartbeat never waits behind a chunk of a snapshot.
+//! It makes one for each vote; those to one peer share a connection, or an election would have to
+//! wait until one is made.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bazaar_machine::task::spawn;
@@ -20,11 +24,13 @@ use openraft::network::{RPCOption, RaftNetworkFactory};
 use openraft::raft::StreamAppendResult;
 use openraft::{OptionalSend, RaftNetworkV2};
 use tarpc::client::RpcError;
+use tarpc::context::Context;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 use uuid::Uuid;
 
+use crate::heartbeat::repeated;
 use crate::peer::{PeerClient, PeerError};
 use crate::snapshot::{self, Transfer};
 use crate::types::{
@@ -42,6 +48,10 @@ const APPEND_WINDOW: usize = 16;
 /// without a trace.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// The same for votes. A connection that a cut has left behind may stall for long; while there is
+/// no leader, that is not worth waiting for.
+const VOTE_SILENCE: Duration = Duration::from_millis(500);
+
 type RpcResult<T> = Result<T, RPCError<Types>>;
 
 /// A connection to one peer, made when it is needed.
@@ -53,6 +63,8 @@ pub(crate) struct Link {
     connecting: Option<AbortOnDropHandle<Result<PeerClient, ConnectError>>>,
     /// Since when calls were made without an answer.
     silent_since: Option<Instant>,
+    /// How long calls may be made without an answer.
+    silence: Duration,
 }
 
 impl Link {
@@ -63,6 +75,7 @@ impl Link {
             client: None,
             connecting: None,
             silent_since: None,
+            silence: SILENCE,
         }
     }
 
@@ -70,7 +83,7 @@ impl Link {
     pub(crate) async fn client(&mut self, patience: Duration) -> RpcResult<PeerClient> {
         if self
             .silent_since
-            .is_some_and(|since| since.elapsed() > SILENCE)
+            .is_some_and(|since| since.elapsed() > self.silence)
         {
             self.forget();
         }
@@ -112,7 +125,7 @@ impl Link {
                 answer.map_err(|error| unreachable(self.peer, error))
             }
             Err(error) => {
-                if !matches!(error, RpcError::DeadlineExceeded) {
+                if !is_late(&error) {
                     self.forget();
                 }
                 Err(unreachable(self.peer, error))
@@ -135,25 +148,109 @@ fn unreachable(peer: ServiceName, cause: impl Display) -> RPCError<Types> {
 /// Makes the networks to the members of the group.
 #[derive(Clone)]
 pub(crate) struct Network {
-    pub(crate) directory: Directory,
+    directory: Directory,
+    /// The connections for votes.
+    votes: Arc<Mutex<BTreeMap<ServiceName, SharedLink>>>,
+}
+
+type SharedLink = Arc<tokio::sync::Mutex<Link>>;
+
+impl Network {
+    pub(crate) fn new(directory: Directory) -> Self {
+        Self {
+            directory,
+            votes: Arc::default(),
+        }
+    }
+
+    fn network(&self, node: &Node, purpose: Purpose) -> PeerNetwork {
+        let link = || Link::new(self.directory.clone(), node.name);
+        let mut votes = self.votes.lock().unwrap_or_else(PoisonError::into_inner);
+        let votes = votes.entry(node.name).or_insert_with(|| {
+            let silence = VOTE_SILENCE;
+            Arc::new(tokio::sync::Mutex::new(Link { silence, ..link() }))
+        });
+        PeerNetwork {
+            link: link(),
+            votes: votes.clone(),
+            purpose,
+            to: node.replica,
+        }
+    }
 }
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = PeerNetwork;
 
     async fn new_client(&mut self, _target: u64, node: &Node) -> PeerNetwork {
-        PeerNetwork {
-            link: Link::new(self.directory.clone(), node.name),
-            to: node.replica,
-        }
+        self.network(node, Purpose::General)
     }
+
+    async fn new_heartbeat_client(&mut self, _target: u64, node: &Node) -> PeerNetwork {
+        self.network(node, Purpose::Heartbeats)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    General,
+    Heartbeats,
 }
 
 /// Calls to one peer.
 pub(crate) struct PeerNetwork {
     link: Link,
+    votes: SharedLink,
+    purpose: Purpose,
     /// The identity of the peer's data directory.
     to: Uuid,
+}
+
+impl PeerNetwork {
+    /// Sends the one request of a heartbeat until it is answered.
+    async fn heartbeat(
+        &mut self,
+        request: AppendRequest,
+        patience: Duration,
+    ) -> RpcResult<StreamAppendResult<Types>> {
+        let client = self.link.client(patience).await?;
+        let span = Span::of(&request);
+        let outcome = repeated(|| {
+            call(APPEND_DEADLINE, |context| {
+                client.append(context, self.to, request.clone())
+            })
+        })
+        .await;
+        self.link
+            .settle(outcome)
+            .map(|response| span.result(response))
+    }
+
+    /// Makes a call that is part of an election, on the connection that elections share.
+    async fn elect<T, Answer>(
+        &self,
+        patience: Duration,
+        make: impl Fn(PeerClient, Context) -> Answer,
+    ) -> RpcResult<T>
+    where
+        Answer: Future<Output = Result<Result<T, PeerError>, RpcError>>,
+    {
+        let mut retried = false;
+        loop {
+            let client = self.votes.lock().await.client(patience).await?;
+            let outcome = call(patience, |context| make(client, context)).await;
+            // A connection may have broken unnoticed, when the peer started again.
+            let is_broken = matches!(&outcome, Err(error) if !is_late(error));
+            let settled = self.votes.lock().await.settle(outcome);
+            if !is_broken || std::mem::replace(&mut retried, true) {
+                return settled;
+            }
+        }
+    }
+}
+
+fn is_late(error: &RpcError) -> bool {
+    matches!(error, RpcError::DeadlineExceeded)
 }
 
 impl RaftNetworkV2<Types> for PeerNetwork {
@@ -186,6 +283,10 @@ impl RaftNetworkV2<Types> for PeerNetwork {
             let Some(first) = requests.next().await else {
                 return Ok(stream::empty().boxed());
             };
+            if self.purpose == Purpose::Heartbeats {
+                let answer = self.heartbeat(first, option.hard_ttl()).await;
+                return Ok(stream::iter([answer]).boxed());
+            }
             let client = self.link.client(option.soft_ttl()).await?;
             let to = self.to;
             let calls = stream::iter([first])
@@ -206,12 +307,12 @@ impl RaftNetworkV2<Types> for PeerNetwork {
     }
 
     async fn vote(&mut self, request: VoteRequest, option: RPCOption) -> RpcResult<VoteResponse> {
-        let client = self.link.client(option.soft_ttl()).await?;
-        let outcome = call(option.soft_ttl(), |context| {
-            client.vote(context, self.to, request)
+        let to = self.to;
+        self.elect(option.hard_ttl(), |client, context| {
+            let request = request.clone();
+            async move { client.vote(context, to, request).await }
         })
-        .await;
-        self.link.settle(outcome)
+        .await
     }
 
     async fn pre_vote(
@@ -219,12 +320,12 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         request: VoteRequest,
         option: RPCOption,
     ) -> RpcResult<VoteResponse> {
-        let client = self.link.client(option.soft_ttl()).await?;
-        let outcome = call(option.soft_ttl(), |context| {
-            client.pre_vote(context, self.to, request)
+        let to = self.to;
+        self.elect(option.hard_ttl(), |client, context| {
+            let request = request.clone();
+            async move { client.pre_vote(context, to, request).await }
         })
-        .await;
-        self.link.settle(outcome)
+        .await
     }
 
     async fn full_snapshot(
@@ -251,12 +352,12 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         request: TransferRequest,
         option: RPCOption,
     ) -> RpcResult<TransferResponse> {
-        let client = self.link.client(option.soft_ttl()).await?;
-        let outcome = call(option.soft_ttl(), |context| {
-            client.transfer_leader(context, self.to, request)
+        let to = self.to;
+        self.elect(option.hard_ttl(), |client, context| {
+            let request = request.clone();
+            async move { client.transfer_leader(context, to, request).await }
         })
-        .await;
-        self.link.settle(outcome)
+        .await
     }
 }
 

@@ -2,6 +2,7 @@
 //! damage to the log, and groups of one and three replicas.
 
 mod cluster;
+mod distance;
 mod machine;
 mod scenarios;
 mod storage;

@@ -88,19 +88,24 @@ pub(crate) async fn see_what_it_makes_of_it(
         Decision::Serves(after) => {
             strike.note(format_args!("{victim} serves again after {after:.1?}"));
             strike.lasts().await;
+            if follows_again(strike, victim).await.is_ok() {
+                return Ok(());
+            }
+            strike.note(format_args!("{victim} has given up: {}", log.last_words()));
+            strike.arena().down(victim).await?;
         }
         Decision::Refuses => {
             strike.note(format_args!("{victim} refuses: {}", log.last_words()));
             strike.arena().down(victim).await?;
             strike.lasts().await;
-            let of = backup.of.clone();
-            let restored = spawn_blocking(move || backup.restore()).await?;
-            settle(strike, victim);
-            strike.arena().up(victim).await?;
-            restored.with_context(|| format!("{}: cannot be put back", of.display()))?;
-            strike.note("its directory was put back as it was");
         }
     }
+    let of = backup.of.clone();
+    let restored = spawn_blocking(move || backup.restore()).await?;
+    settle(strike, victim);
+    strike.arena().up(victim).await?;
+    restored.with_context(|| format!("{}: cannot be put back", of.display()))?;
+    strike.note("its directory was put back as it was");
     follows_again(strike, victim).await
 }
 

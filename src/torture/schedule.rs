@@ -2,7 +2,7 @@
 //!
 //! Three rules say what may overlap, so that the promises must hold whatever is drawn:
 //!
-//! 1. Faults that get hold of the same thing (see [`Lane`]) never overlap. So at most one replica at
+//! 1. Faults that get hold of the same thing (see `Lane`) never overlap. So at most one replica at
 //!    a time has a disk that lies or files that are damaged: never a majority.
 //! 2. A fault that takes away what a replica has already acknowledged (see
 //!    [`Fault::forgets`]) overlaps with none that kills, pauses, cuts off or delays: with one

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use super::distance::far_away;
 use super::machine::{Keeper, State, number};
 use crate::{Config, Group, OpenError, ProposeError};
 
@@ -93,6 +94,8 @@ pub(crate) struct Cluster {
     nameserver: SocketAddr,
     tasks: Tasks,
     pub(crate) snapshot_entries: u64,
+    /// How long everything takes on its way to a replica, and back; for those that are started next.
+    pub(crate) delay: Duration,
     pub(crate) replicas: BTreeMap<u64, Replica>,
 }
 
@@ -113,6 +116,7 @@ impl Cluster {
             nameserver: names.address(),
             tasks,
             snapshot_entries: 1_000_000,
+            delay: Duration::ZERO,
             replicas: BTreeMap::new(),
         }
     }
@@ -162,11 +166,15 @@ impl Cluster {
         let directory = Directory::new("test".parse().unwrap(), self.nameserver);
         let tasks = Tasks::new();
         let own = tasks.clone();
+        let delay = self.delay;
         let opened = runtime.spawn(async move {
             let acceptor = Acceptor::bind("127.0.0.1:0".parse().unwrap())
                 .await
                 .unwrap();
-            let address = acceptor.address();
+            let mut address = acceptor.address();
+            if !delay.is_zero() {
+                address = far_away(address, delay).await;
+            }
             let group = Group::open(config, directory.clone(), machine, &own).await?;
             let cluster = directory.cluster().clone();
             acceptor.serve(&own, cluster, name, group.routes(Routes::new()));
