@@ -219,17 +219,14 @@ impl Leases {
         let Some(lease) = self.live.get_mut(&id) else {
             return Renewal::Unknown;
         };
-        let reachable = lease.connected || planted(Bug::LeaseRenewedUnreachable);
-        if !reachable || lease.cache != cache {
+        if !lease.connected || lease.cache != cache {
             return Renewal::Unknown;
         }
         // The front of the queue is the ticket after `settled`.
         let oldest = usize::try_from(lease.acknowledged.0 - self.settled.0)
             .ok()
             .and_then(|index| self.unsettled.get(index));
-        if oldest.is_some_and(|change| now.duration_since(change.at) > self.length / 2)
-            && !planted(Bug::LeaseRenewedUnreachable)
-        {
+        if oldest.is_some_and(|change| now.duration_since(change.at) > self.length / 2) {
             return Renewal::Overdue;
         }
         lease.expires = now + self.length;

@@ -57,9 +57,6 @@ pub enum Bug {
     /// The cache serves what it has under whatever lease lives, not only the one it was fetched under:
     /// a frontend that was cut off for a while shows what it missed the invalidations of.
     CacheOutlivesLease,
-    /// A lease is renewed although the connection for its invalidations is lost:
-    /// nothing that its holder might have cached is ever settled, and no trade is answered.
-    LeaseRenewedUnreachable,
     /// A frontend reports a trade whose answer it never had as not made:
     /// the client is told "no", and the order is in the log.
     UnknownToldAsRefused,

@@ -335,7 +335,7 @@ impl RaftLogStorage<Types> for LogStore {
         log.append(entries)?;
         if planted(Bug::AcknowledgeBeforeFsync) {
             flushed.io_completed(Ok(()));
-            return Ok(());
+            return log.flush(true, None);
         }
         log.flush(true, Some(Flushed::Openraft(flushed)))
     }

@@ -303,7 +303,7 @@ impl RaftLogStorage<Types> for LogStore {
         }
         if planted(Bug::AcknowledgeBeforeFsync) {
             flushed.io_completed(Ok(()));
-            return Ok(());
+            return inner.wait(Waiter::Caller(oneshot::channel().0));
         }
         inner.wait(Waiter::Openraft(flushed))
     }

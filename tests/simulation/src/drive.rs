@@ -17,7 +17,7 @@ use crate::observer::{Observer, elections, holdings};
 use crate::report::{Finding, Report};
 use crate::verify::{Seen, verify};
 use crate::workload::{Frontend, Recorder, Shared, Workload};
-use crate::{Probe, World, clock, log};
+use crate::{Probe, World, clock};
 
 /// How long the cluster may take until it serves for the first time.
 const BOOT: Duration = Duration::from_secs(30);
@@ -38,7 +38,7 @@ pub fn run(one: &One) -> Report {
         seed: one.seed,
         profile: one.profile().to_string(),
         bug: one.bug.map(|bug| bug.to_string()),
-        checks: [("run".into(), Finding::of(vec![error.to_string()]))].into(),
+        checks: [("run".into(), Finding::of(vec![format!("{error:#}")]))].into(),
         ..Report::default()
     });
     report.wall = clock::wall() - begun;
@@ -48,9 +48,6 @@ pub fn run(one: &One) -> Report {
 fn simulate(one: &One) -> anyhow::Result<Report> {
     let profile = one.profile();
     let settings = profile.settings(one.seed);
-    if let Some(filter) = &one.log {
-        log::to_standard_error(filter)?;
-    }
     let mut world = World::new(&settings);
     let mut observer = Observer::default();
     world.run_until(BOOT, "the cluster serves", |world| {

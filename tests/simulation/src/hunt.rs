@@ -55,9 +55,8 @@ fn profile(bug: Bug) -> Profile {
         }
         Bug::WallClockLease => Profile::Clock,
         Bug::NoFencing => Profile::Pause,
-        Bug::CacheOutlivesLease | Bug::LeaseRenewedUnreachable | Bug::UnknownToldAsRefused => {
-            Profile::Partition
-        }
+        Bug::CacheOutlivesLease => Profile::Partition,
+        Bug::UnknownToldAsRefused => Profile::Outage,
     }
 }
 

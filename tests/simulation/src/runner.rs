@@ -12,7 +12,7 @@ use crate::children::{Run, each};
 use crate::cli::{Cli, Command, Many};
 use crate::faults::Profile;
 use crate::report::{Finding, Report, Work};
-use crate::{clock, drive, hunt};
+use crate::{clock, drive, hunt, log};
 
 /// The fewest acknowledged trades and answered lookups in a run, for each ten seconds of it: what
 /// has done less has proved nothing.
@@ -27,6 +27,10 @@ pub fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run(many) => run(many)?,
         Command::Planted(planted) => hunt::run(planted)?,
         Command::Seed(one) => {
+            if let Some(filter) = &one.log {
+                // Here, and not in the world's thread, whose hash maps it would give other seeds.
+                log::to_standard_error(filter)?;
+            }
             let report = drive::run(one);
             if one.machine_readable {
                 print(&serde_json::to_string(&report)?);

@@ -34,6 +34,8 @@ pub enum Profile {
     Restart,
     /// Followers are away for long, and then lead.
     CatchUp,
+    /// A majority of a group is away for longer than any client waits.
+    Outage,
     /// Catalog leaders change while lease holders are cut off from them.
     Lease,
 }
@@ -53,6 +55,7 @@ impl Profile {
         Self::Clock,
         Self::Restart,
         Self::CatchUp,
+        Self::Outage,
         Self::Lease,
     ];
 
@@ -82,7 +85,7 @@ impl Profile {
     pub(super) fn lanes(self) -> usize {
         match self {
             // What happens to a replica whose disk has lied is to be over before anything else does.
-            Self::Disk | Self::Restart | Self::CatchUp | Self::Lease => 1,
+            Self::Disk | Self::Restart | Self::CatchUp | Self::Outage | Self::Lease => 1,
             Self::Mixed
             | Self::Kill
             | Self::Power
@@ -104,7 +107,8 @@ impl Profile {
             | Self::Pause
             | Self::Partition
             | Self::Restart
-            | Self::CatchUp => (200, 2000),
+            | Self::CatchUp
+            | Self::Outage => (200, 2000),
         }
     }
 
@@ -138,7 +142,7 @@ impl Profile {
                 rolling,
             ],
             Self::Kill => &[kill],
-            Self::Power => &[power],
+            Self::Power => &[power, power, slow_disks],
             Self::Pause => &[pause],
             Self::Partition => &[isolate, isolate, company, cut, flap],
             Self::Slow => &[slow, lossy, lossy],
@@ -146,6 +150,7 @@ impl Profile {
             Self::Clock => &[clock, isolated_clock, isolated_clock],
             Self::Restart => &[rolling],
             Self::CatchUp => &[away, away, kill_order_leader],
+            Self::Outage => &[outage],
             Self::Lease => &[orphans, orphans, company],
         }
     }
@@ -249,6 +254,29 @@ fn slow_disk(rng: &mut SmallRng) -> (Fault, Duration) {
         Fault::SlowDisk(one_replica(rng), time),
         millis(rng, 500, 4000),
     )
+}
+
+fn slow_disks(rng: &mut SmallRng) -> (Fault, Duration) {
+    let kind = if rng.random() { Order } else { Catalog };
+    let time = millis(rng, 20, 300);
+    (
+        Fault::SlowDisk(Whom::All(kind), time),
+        millis(rng, 500, 3000),
+    )
+}
+
+fn outage(rng: &mut SmallRng) -> (Fault, Duration) {
+    let most = Whom::Most(if rng.random_ratio(3, 4) {
+        Order
+    } else {
+        Catalog
+    });
+    let fault = match rng.random_range(0..3) {
+        0 => Fault::Kill(most),
+        1 => Fault::Pause(most),
+        _ => Fault::Isolate(most, Way::Both),
+    };
+    (fault, millis(rng, 10_500, 12_000))
 }
 
 fn failing_disk(rng: &mut SmallRng) -> (Fault, Duration) {

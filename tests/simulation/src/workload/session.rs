@@ -18,6 +18,9 @@ use crate::clock;
 /// How long an operation may take when nothing is wrong any more.
 const PATIENT: Duration = Duration::from_secs(9);
 
+/// How long some clients wait: longer than a frontend tries, so that it is the frontend who gives up.
+const UNTIL_TOLD: Duration = Duration::from_secs(12);
+
 /// The pause before another attempt.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -94,6 +97,9 @@ impl Session {
     fn patience(&mut self) -> Duration {
         if clock::elapsed() >= self.workload.calm {
             return PATIENT;
+        }
+        if self.rng.random_ratio(1, 12) {
+            return UNTIL_TOLD;
         }
         let longest = if self.rng.random_ratio(1, 3) {
             5000
@@ -194,7 +200,7 @@ impl Session {
                 at = (at + 1) % frontends.len();
             }
             // Not all of the time on one frontend, which may be dead.
-            let share = if stays {
+            let share = if stays || patience == UNTIL_TOLD {
                 left
             } else {
                 left.min(patience / 2).max(PAUSE)
@@ -234,7 +240,7 @@ impl Session {
                     break;
                 }
             }
-            if clock::elapsed() >= self.workload.ends + PATIENT {
+            if clock::elapsed() >= self.workload.ends + UNTIL_TOLD {
                 break;
             }
         }
