@@ -110,6 +110,7 @@ mod tests {
             quantity: Quantity::new(units).unwrap(),
             user: None,
             received: Timestamp(0),
+            amends: None,
         };
         Order {
             number: OrderNumber(number),

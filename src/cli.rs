@@ -70,8 +70,12 @@ enum Command {
     Catalog(bazaar_catalog::Cli),
     /// Run an order replica, or print its log.
     Order(bazaar_order::Cli),
+    /// Run the accounts service, make an admin, or have another key sign tokens.
+    Accounts(bazaar_accounts::Cli),
     /// Run a frontend.
     Frontend(bazaar_frontend::Config),
+    /// Print the contract of the HTTP interface, an OpenAPI document.
+    Openapi,
 }
 
 /// A process of a cluster.
@@ -143,7 +147,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             }
             Ok(cli.run())
         }
+        Command::Accounts(cli) => Ok(accounts(cli).run()),
         Command::Frontend(config) => Ok(bazaar_daemon::run::<bazaar_frontend::App>(config)),
+        Command::Openapi => print(&bazaar_frontend::openapi()?),
     }
 }
 
@@ -203,10 +209,16 @@ async fn ask_nameserver(ns: Ns) -> anyhow::Result<()> {
         None => control::directory(&ns.data_dir)?,
     };
     let answer = naming::execute(ns.command, &directory).await?;
+    print(&answer)?;
+    Ok(())
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
     io::stdout()
         .lock()
-        .write_all(answer.as_bytes())
-        .context("standard output")
+        .write_all(text.as_bytes())
+        .context("standard output")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Has `export` ask the cluster whose data directory it was given, or the one in the default data
@@ -254,6 +266,23 @@ fn find_catalog(export: &mut bazaar_catalog::Export) {
         let replica = export.replica.unwrap_or(1);
         export.data_dir = layout.process(ServiceName::new(ServiceKind::Catalog, replica));
     }
+}
+
+/// Has a command work on the accounts of the cluster whose data directory it was given.
+fn accounts(mut cli: bazaar_accounts::Cli) -> bazaar_accounts::Cli {
+    use bazaar_accounts::Action;
+
+    let place = match &mut cli.action {
+        Some(Action::CreateAdmin(admin)) => &mut admin.place,
+        Some(Action::RotateKey(key)) => &mut key.place,
+        None => return cli,
+    };
+    let layout = Layout::new(&place.data_dir);
+    // Where there is no cluster, it is the service's own directory.
+    if layout.cluster().exists() {
+        place.data_dir = layout.process(ServiceName::new(ServiceKind::Accounts, 1));
+    }
+    cli
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context as _;
+use bazaar_accounts::DatabaseUrl;
 use bazaar_daemon::Flags;
-use bazaar_frontend::Switch;
+use bazaar_frontend::{EdgeFlags, Switch};
 use bazaar_rpc::connect::Directory;
 use bazaar_rpc::net::ClusterName;
 use bazaar_rpc::{ServiceKind, ServiceName};
@@ -25,6 +26,10 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 /// Where the name server listens, and a frontend serves HTTP, at an address that is its own.
 const OWN_NAMESERVER_PORT: u16 = 9090;
 const OWN_HTTP_PORT: u16 = 8080;
+
+/// The environment variable that names the accounts' database. Children get it by that, because a
+/// command line is for everybody on the machine to see.
+const DATABASE: &str = "BAZAAR_DATABASE";
 
 /// The name server.
 const NAMESERVER: ServiceName = ServiceName {
@@ -49,6 +54,21 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=16))]
     pub(crate) frontends: u64,
 
+    /// How many accounts services there are: without one, nobody can register or log in.
+    #[arg(long, value_name = "0|1", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=1))]
+    pub(crate) accounts: u64,
+
+    /// The database that the accounts are in, such as `postgres://user@host/accounts`; a file in the
+    /// data directory where there is none. One that holds a password is better given in the
+    /// environment.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = DATABASE,
+        hide_env_values = true
+    )]
+    pub(crate) database: Option<DatabaseUrl>,
+
     /// Whether the frontends cache items.
     #[arg(long, value_name = "ON|OFF", default_value = "on")]
     pub(crate) cache: Switch,
@@ -56,6 +76,10 @@ pub(crate) struct Options {
     /// The most items that a frontend caches.
     #[arg(long, value_name = "N", default_value = "10000")]
     pub(crate) cache_items: NonZeroU32,
+
+    /// What requests pass before they are handled.
+    #[command(flatten)]
+    pub(crate) edge: EdgeFlags,
 
     /// A shop to open beside the three that ship; may be given more than once.
     #[arg(long = "shop", value_name = "FILE")]
@@ -174,6 +198,7 @@ impl Launcher {
             ServiceKind::Catalog => self.cluster.size.catalogs,
             ServiceKind::Order => self.cluster.size.orders,
             ServiceKind::Frontend => self.options.frontends,
+            ServiceKind::Accounts => self.options.accounts,
             ServiceKind::Supervisor => 0,
         };
         (1..=count).map(move |id| ServiceName::new(kind, id))
@@ -248,6 +273,10 @@ impl Launcher {
                     command.arg("--shop").arg(shop);
                 }
             }
+            ServiceKind::Accounts => {
+                let url = self.options.database.as_ref().map(DatabaseUrl::expose);
+                command.envs(url.map(|url| (DATABASE, url)));
+            }
             ServiceKind::Order => {
                 command
                     .arg("--members")
@@ -262,6 +291,7 @@ impl Launcher {
                 command
                     .arg("--cache-items")
                     .arg(self.options.cache_items.to_string());
+                command.args(self.options.edge.arguments());
             }
         }
         command

@@ -12,9 +12,13 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tracing::warn;
 
 /// How long one question may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long to wait for accounts.
+const ACCOUNTS_LIMIT: Duration = Duration::from_secs(5);
 
 /// The longest answer, in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -28,7 +32,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// When it says that it will not be, unless somebody mends something.
 pub(crate) async fn wait(address: SocketAddr) -> anyhow::Result<()> {
     loop {
-        match timeout(ANSWER_LIMIT, ask(address)).await {
+        match timeout(ANSWER_LIMIT, ask(address, "/readyz")).await {
             Ok(Ok((StatusCode::OK, _))) => return Ok(()),
             Ok(Ok((StatusCode::INTERNAL_SERVER_ERROR, body))) => {
                 let problem: Problem = serde_json::from_slice(&body)?;
@@ -39,10 +43,26 @@ pub(crate) async fn wait(address: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
-async fn ask(address: SocketAddr) -> anyhow::Result<(StatusCode, Bytes)> {
+/// Waits until the frontend at `address` knows what tokens are verified with. Trades flow without
+/// accounts, so it is not waited for long: their database may be down.
+pub(crate) async fn wait_for_accounts(address: SocketAddr) {
+    let known = async {
+        while !matches!(
+            ask(address, "/.well-known/jwks.json").await,
+            Ok((StatusCode::OK, _))
+        ) {
+            sleep(ASK_AGAIN).await;
+        }
+    };
+    if timeout(ACCOUNTS_LIMIT, known).await.is_err() {
+        warn!(frontend = %address, "there are no accounts yet; all else is served");
+    }
+}
+
+async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(reachable(address)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/readyz")
+    let request = Request::get(path)
         .header("host", address.to_string())
         .header("connection", "close")
         .body(Empty::<Bytes>::new())?;

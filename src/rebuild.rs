@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use bazaar_catalog::RebuildFlags;
 use bazaar_catalog::rebuild::{Rebuild, Report};
 use bazaar_daemon::{DataDir, DataDirError, Flags, Tasks};
-use bazaar_frontend::Switch;
+use bazaar_frontend::{EdgeFlags, Switch};
 use bazaar_rpc::connect::Directory;
 use bazaar_rpc::{ServiceKind, ServiceName};
 
@@ -131,8 +131,11 @@ fn options() -> Options {
     Options {
         http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         frontends: 0,
+        accounts: 0,
+        database: None,
         cache: Switch::Off,
         cache_items: NonZeroU32::MIN,
+        edge: EdgeFlags::default(),
         shops: Vec::new(),
         placements: None,
         log: Flags::LOG.into(),

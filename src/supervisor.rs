@@ -16,8 +16,9 @@ use crate::roster::Roster;
 const MAX_DEATHS: usize = 64;
 
 /// Those that serve others end after those they serve.
-const STOP_ORDER: [ServiceKind; 4] = [
+const STOP_ORDER: [ServiceKind; 5] = [
     ServiceKind::Frontend,
+    ServiceKind::Accounts,
     ServiceKind::Order,
     ServiceKind::Catalog,
     ServiceKind::Nameserver,

@@ -163,6 +163,7 @@ async fn launch(supervisor: &Supervisor) -> anyhow::Result<Vec<SocketAddr>> {
     for kind in [
         ServiceKind::Catalog,
         ServiceKind::Order,
+        ServiceKind::Accounts,
         ServiceKind::Frontend,
     ] {
         supervisor.launch(kind);
@@ -177,6 +178,9 @@ async fn launch(supervisor: &Supervisor) -> anyhow::Result<Vec<SocketAddr>> {
             .http(frontend)
             .context("a frontend without an address")?;
         readiness::wait(address).await?;
+        if launcher.processes(ServiceKind::Accounts).next().is_some() {
+            readiness::wait_for_accounts(address).await;
+        }
         addresses.push(address);
     }
     Ok(addresses)

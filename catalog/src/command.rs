@@ -3,7 +3,8 @@
 use std::io;
 
 use bazaar_rpc::catalog::{CatalogError, Decision, Fence, TradeBatch};
-use bazaar_rpc::{CacheId, ServiceName, Term, TradeSequence};
+use bazaar_rpc::edit::{Edit, EditOutcome};
+use bazaar_rpc::{CacheId, ItemNumber, RequestId, ServiceName, Term, TradeSequence};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::shop::Shop;
 
 /// The version of the encoding of commands, the first byte of each. They are kept in the log, so a
 /// command of another version may be found there after an upgrade.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// The most items that one command opens, which bounds its size.
 const MAX_OPENED: usize = 1000;
@@ -54,6 +55,18 @@ pub(crate) enum Command {
         /// The caches.
         caches: Vec<CacheId>,
     },
+    /// Makes an edit.
+    Edit {
+        /// The request that asks for it.
+        request: RequestId,
+        /// The edit.
+        edit: Edit,
+    },
+    /// Restocks those of the items that their shops' policies say are low.
+    Replenish {
+        /// The items that were low when this was proposed.
+        items: Vec<ItemNumber>,
+    },
 }
 
 /// What came of a command.
@@ -72,6 +85,10 @@ pub(crate) enum Answer {
     Registered(Result<(), CatalogError>),
     /// The caches are not known any more.
     Forgotten,
+    /// The outcome of the edit.
+    Edited(Result<EditOutcome, CatalogError>),
+    /// No item is low any more.
+    Replenished,
 }
 
 /// An answer, with the moment from which it may be given.
@@ -183,7 +200,7 @@ mod tests {
         let mut other = command.to_vec();
         other[0] = FORMAT + 1;
         let error = Command::decode(&other).unwrap_err().to_string();
-        assert_eq!(error, "a command in the log has format 3");
+        assert_eq!(error, "a command in the log has format 4");
         assert!(Command::decode(&command[..1]).is_err());
         assert!(Command::decode(&[]).is_err());
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use bazaar_history::{End, Origin, StockLine, StockRecord, Writer};
+use bazaar_history::{Origin, StockEnd, StockLine, StockRecord, Writer};
 use bazaar_rpc::{ServiceKind, ServiceName};
 
 use crate::error::SnapshotError;
@@ -67,14 +67,20 @@ fn write(state: &State, source: &str, out: impl Write) -> io::Result<()> {
             initial: stock.item.quantity,
             quantity: stock.quantity,
             volume: stock.volume(),
+            restocked: stock.restocked,
+            written_off: stock.written_off,
             version: stock.version,
+            edits: stock.edits,
+            removed: stock.removed,
         }))?;
     }
     for trade in state.unrecorded() {
         history.write(&StockLine::Outbox(trade.into()))?;
     }
-    let applied = state.next_sequence();
-    history.write(&StockLine::End(End { applied }))?;
+    history.write(&StockLine::End(StockEnd {
+        applied: state.next_sequence(),
+        edits: state.edits(),
+    }))?;
     history.finish()?.flush()
 }
 

@@ -28,6 +28,14 @@ pub struct Stocked {
     pub bought: u64,
     /// and sold.
     pub sold: u64,
+    /// The units that were added otherwise,
+    pub restocked: u64,
+    /// and taken away.
+    pub written_off: u64,
+    /// How many of the item's changes were no trades.
+    pub edits: u64,
+    /// Whether it was taken out of its shop.
+    pub removed: bool,
 }
 
 impl App {
@@ -48,7 +56,7 @@ impl Inspector {
         self.group.status()
     }
 
-    /// Every item, by number, as of what is applied.
+    /// Every item, by number, removed ones included, as of what is applied.
     #[must_use]
     pub fn stocks(&self) -> Vec<Stocked> {
         let state = self.replica.state();
@@ -57,8 +65,18 @@ impl Inspector {
             initial: stock.item.quantity.units(),
             bought: stock.bought,
             sold: stock.sold,
+            restocked: stock.restocked,
+            written_off: stock.written_off,
+            edits: stock.edits,
+            removed: stock.removed,
         };
         state.stocks().map(stocked).collect()
+    }
+
+    /// How often an item was added, edited or restocked.
+    #[must_use]
+    pub fn edits(&self) -> u64 {
+        self.replica.state().edits()
     }
 
     /// The trades that were made and not yet reported as recorded: from the first one up to the next

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::cache::Invalidation;
-use bazaar_rpc::{CacheId, ItemNumber, LeaseId, Term};
+use bazaar_rpc::{CacheId, ItemName, ItemNumber, LeaseId, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::holders::{Admission, Holders};
@@ -41,7 +41,7 @@ pub(crate) struct Ticket(u64);
 pub(crate) struct Push {
     /// Acknowledging it acknowledges everything up to this ticket.
     pub(crate) upto: Ticket,
-    /// The items, each once, as of that ticket.
+    /// The items, each once under each name that it had, as of that ticket.
     pub(crate) items: Vec<Invalidation>,
 }
 
@@ -291,13 +291,15 @@ impl Leases {
         let acknowledged = self.live.get(&id)?.acknowledged;
         let mut upto = from.max(acknowledged);
         let skip = usize::try_from(upto.0 - self.settled.0).ok()?;
-        let mut items = BTreeMap::<ItemNumber, Invalidation>::new();
+        // An item that was renamed is obsolete under both names.
+        let mut items = BTreeMap::<(ItemNumber, ItemName), Invalidation>::new();
         for change in self.unsettled.iter().skip(skip) {
             if items.len() + change.items.len() > MAX_ITEMS && !items.is_empty() {
                 break;
             }
             // Later versions take the place of earlier ones.
-            items.extend(change.items.iter().map(|item| (item.number, item.clone())));
+            let keyed = |item: &Invalidation| ((item.number, item.name.clone()), item.clone());
+            items.extend(change.items.iter().map(keyed));
             upto.0 += 1;
         }
         (upto > from).then(|| Push {

@@ -13,6 +13,8 @@
 //! from before anybody can see them changed until every live cache lease has acknowledged that;
 //! nothing that shows them is answered before.
 //!
+//! Items change by edits too, and by restocks on a timer (`restock.rs`): both take the same way.
+//!
 //! The caches that may hold a lease are on record in the state (`registrar.rs`), so that a new leader
 //! knows whose leases of earlier reigns it has to wait for (`holders.rs`).
 
@@ -32,6 +34,7 @@ mod push;
 pub mod rebuild;
 mod registrar;
 mod reign;
+mod restock;
 mod server;
 mod settle;
 pub mod shop;

@@ -16,7 +16,7 @@ use crate::snapshot_file::SnapshotFile;
 use crate::state::State;
 
 /// The version of the encoding in which replicas send each other the state, its first byte.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// The size of the chunks in which the state is sent.
 const CHUNK: usize = 1 << 20;
@@ -54,23 +54,26 @@ impl Replica {
         self.read().state.clone()
     }
 
-    /// The item of `key` as it is now, to be shown once the ticket is settled. Not if another
-    /// replica has changed anything after this one led in `term`: who holds leases of that one, and
-    /// what is settled, is not known here.
+    /// The item of `key` as it is now, or that there is none, to be shown once the ticket is
+    /// settled. Not if another replica has changed anything after this one led in `term`: who holds
+    /// leases of that one, and what is settled, is not known here.
     pub(crate) fn lookup(
         &self,
         term: Term,
         key: &ItemKey,
-    ) -> Result<Option<(Item, Ticket)>, CatalogError> {
+    ) -> Result<(Option<Item>, Ticket), CatalogError> {
         let visible = self.read_in(term)?;
-        Ok(visible.state.lookup(key).map(|item| {
-            let ticket = visible
-                .changed
-                .get(&item.number)
-                .copied()
-                .unwrap_or(visible.before);
-            (item, ticket)
-        }))
+        let item = visible.state.lookup(key);
+        let ticket = match &item {
+            Some(item) => {
+                let changed = visible.changed.get(&item.number);
+                changed.copied().unwrap_or(visible.before)
+            }
+            // There may have been one a moment ago, which a cache may still show. Which that was is
+            // not known: it may have been renamed.
+            None => self.settlement.latest(),
+        };
+        Ok((item, ticket))
     }
 
     /// What `read` makes of the state as it is now, on the same terms.

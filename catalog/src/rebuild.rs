@@ -1,5 +1,6 @@
 //! `bazaar catalog rebuild`: restores a catalog whose disks are lost from the shop files and the
-//! order log, exactly.
+//! order log, exactly; but for what administrators edited and shops restocked, of which the order log
+//! tells little (see `state/restore.rs`, and the report).
 //!
 //! What the lost catalog had decided and no order recorded never happened: nobody was told that it
 //! had. What was recorded is answered by the order group, whoever asks again. So the order log is

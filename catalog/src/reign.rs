@@ -22,6 +22,7 @@ use crate::error::not_proposed;
 use crate::holders::Admission;
 use crate::machine::Replica;
 use crate::registrar::{self, Registrar, Registration};
+use crate::restock::Restocker;
 use crate::shop::Shop;
 
 /// The most calls that wait to be proposed. Further ones are told that the catalog is busy.
@@ -231,6 +232,10 @@ impl Ruler {
             group: self.group.clone(),
             settlement: self.replica.settlement.clone(),
         };
+        let restocker = Restocker {
+            group: self.group.clone(),
+            replica: self.replica.clone(),
+        };
         let lead = async {
             // Once this is applied, so is everything that earlier reigns put into the log; and it is
             // committed only where this replica leads. So it does for a barrier, and saves a round.
@@ -253,13 +258,14 @@ impl Ruler {
             tokio::try_join!(
                 self.sequence(waiting, proposed),
                 self.answer(answers),
-                registrar.run(registering)
+                registrar.run(registering),
+                restocker.run()
             )
         };
         match lead.await {
             Err(end) => end,
             // The reign's queue is closed by nobody but this function's caller.
-            Ok(((), (), ())) => End::Lost(ProposeError::Unknown),
+            Ok(((), (), (), ())) => End::Lost(ProposeError::Unknown),
         }
     }
 

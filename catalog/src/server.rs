@@ -10,8 +10,9 @@ use bazaar_rpc::catalog::{
     TradeBatch,
 };
 use bazaar_rpc::connect::{Directory, client_config, client_transport, spawned};
+use bazaar_rpc::edit::{Edit, EditOutcome};
 use bazaar_rpc::net::Protocol;
-use bazaar_rpc::{FencingToken, Item, ItemKey, LeaseId, Term, Trade, TradeSequence};
+use bazaar_rpc::{FencingToken, Item, ItemKey, LeaseId, RequestId, Term, Trade, TradeSequence};
 use tarpc::context::Context;
 use tracing::debug;
 
@@ -88,13 +89,11 @@ impl Catalog for Server {
         } else {
             self.ruler.confirm().await?
         };
-        let Some((item, ticket)) = self.replica.lookup(term, &key)? else {
-            return Ok(None);
-        };
+        let (item, ticket) = self.replica.lookup(term, &key)?;
         if !planted(Bug::LookupOfUnsettled) {
             self.replica.settlement.settled(ticket).await;
         }
-        Ok(Some(item))
+        Ok(item)
     }
 
     async fn list(self, _: Context, query: ListQuery) -> Result<Vec<Item>, CatalogError> {
@@ -153,5 +152,18 @@ impl Catalog for Server {
         self.tasks
             .spawn(push(settlement.clone(), lease, client, from));
         Ok(self.granted(lease))
+    }
+
+    async fn edit(
+        self,
+        _: Context,
+        request: RequestId,
+        edit: Edit,
+    ) -> Result<EditOutcome, CatalogError> {
+        let reign = self.ruler.await_reign().await?;
+        match reign.submit(&Command::Edit { request, edit }).await? {
+            Answer::Edited(outcome) => outcome,
+            other => unreachable!("an edit is answered as one, not {other:?}"),
+        }
     }
 }

@@ -14,6 +14,10 @@ use serde_json::value::RawValue;
 
 use crate::error::ShopError;
 
+mod restock;
+
+pub use restock::{Period, Restock};
+
 /// The shops that ship, by the names of their files.
 const SHIPPED: [(&str, &str); 3] = [
     ("data/stocks.json", include_str!("../../data/stocks.json")),
@@ -47,6 +51,8 @@ pub struct Policy {
     pub max: Option<Quantity>,
     /// Whether only account holders may trade.
     pub account: bool,
+    /// How it restocks by itself, if it does.
+    pub restock: Option<Restock>,
 }
 
 /// An item as a shop opens with it.
@@ -79,6 +85,7 @@ struct UncheckedPolicy {
     min: Quantity,
     max: Option<Quantity>,
     account: bool,
+    restock: Option<Restock>,
 }
 
 /// A [`Policy`] that contradicts itself.
@@ -101,6 +108,7 @@ impl TryFrom<UncheckedPolicy> for Policy {
             min,
             max,
             account,
+            restock,
         } = unchecked;
         if sides.is_empty() {
             Err(InvalidPolicy::NoSide)
@@ -114,6 +122,7 @@ impl TryFrom<UncheckedPolicy> for Policy {
                 min,
                 max,
                 account,
+                restock,
             })
         }
     }

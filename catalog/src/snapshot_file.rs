@@ -5,7 +5,7 @@
 //! ```json
 //! {
 //!   "checksum": "0f3ac1d7",
-//!   "format": 2,
+//!   "format": 3,
 //! ```
 //!
 //! where the checksum is the CRC-32 of the file with eight zeros in the checksum's place.
@@ -27,7 +27,7 @@ use crate::state::State;
 const NAME: &str = "catalog.json";
 
 /// The version of the file's format.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 
 /// What stands before the checksum's digits.
 const PREFIX: &str = "{\n  \"checksum\": \"";

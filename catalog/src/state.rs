@@ -2,9 +2,13 @@
 //!
 //! It promises, whatever commands come:
 //!
-//! - `initial + sold − bought = quantity`, within the bounds of a [`bazaar_rpc::Quantity`], for every item;
-//! - a trade that is made has the next sequence number and raises its item's version by one;
-//! - a request id that is still in the outbox gets its first outcome again and changes nothing;
+//! - `initial + restocked − written off + sold − bought = quantity`, within the bounds of a
+//!   [`bazaar_rpc::Quantity`], for every item;
+//! - a trade that is made has the next sequence number and raises its item's version by one; so does
+//!   every edit;
+//! - an item's number is never another's, not even once it is removed;
+//! - a request id that is still in the outbox, or among the last edits, gets its first outcome again
+//!   and changes nothing;
 //! - what is refused changes nothing.
 //!
 //! Its maps are persistent (shared structure, copied where they change), so a clone is a snapshot
@@ -19,8 +23,8 @@ use bazaar_rpc::catalog::{
     CatalogError, Decision, Fence, ListQuery, MAX_BATCH, MAX_PAGE, TradeBatch,
 };
 use bazaar_rpc::{
-    CacheId, FencingToken, Item, ItemKey, ItemName, ItemNumber, Refusal, RequestId, ServiceName,
-    ShopName, Term, Trade, TradeRequest, TradeSequence,
+    Amendment, CacheId, FencingToken, Item, ItemKey, ItemName, ItemNumber, Quantity, Refusal,
+    RequestId, ServiceName, ShopName, Term, Trade, TradeRequest, TradeSequence,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -28,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Answer, Command};
 use crate::shop::{Policy, Shop, ShopItem};
 use crate::stock::Stock;
+use last_edits::LastEdits;
 
 /// The most trades that may be made and not yet reported as recorded. It bounds the outbox; an order
 /// service that records what it is given stays far below it.
@@ -57,7 +62,11 @@ pub(crate) struct State {
     outbox: OrdMap<TradeSequence, Arc<Trade>>,
     /// The caches that may hold a lease, granted in whatever reign, and whose they are.
     caches: OrdMap<CacheId, ServiceName>,
-    /// The items by name.
+    /// How often an item was added, edited or restocked.
+    edits: u64,
+    /// What came of the last edits that were asked for.
+    last_edits: LastEdits,
+    /// The items by name, without those that were removed.
     #[serde(skip)]
     numbers: OrdMap<ItemName, ItemNumber>,
     /// The outbox by request id.
@@ -87,6 +96,11 @@ impl State {
                 }
                 Answer::Forgotten
             }
+            Command::Edit { request, edit } => Answer::Edited(self.edit(request, edit, touched)),
+            Command::Replenish { items } => {
+                self.replenish(items, touched);
+                Answer::Replenished
+            }
         }
     }
 
@@ -103,12 +117,13 @@ impl State {
                 self.numbers
                     .insert(stock.item.name.clone(), stock.item.number);
                 self.items.insert(stock.item.number, Arc::new(stock));
+                self.edits += 1;
             }
         }
         self.shops.entry(name).or_insert_with(|| Arc::new(policy));
     }
 
-    /// Whether the item's number or its name is taken.
+    /// Whether the item's number is, or was, another's, or its name is taken.
     fn knows(&self, item: &ShopItem) -> bool {
         self.items.contains_key(&item.number) || self.numbers.contains_key(&item.name)
     }
@@ -130,11 +145,16 @@ impl State {
 
     /// The items of `shops` that cannot be opened, because another item has their number or name.
     pub(crate) fn conflicts<'a>(&self, shops: &'a [Shop]) -> Vec<&'a ShopItem> {
-        let items = shops.iter().flat_map(|shop| &shop.items);
-        items
-            .filter(|item| self.knows(item))
-            .filter(|item| self.numbers.get(&item.name) != Some(&item.number))
-            .collect()
+        let conflicts = |shop: &'a Shop| {
+            let items = shop.items.iter().filter(|item| self.knows(item));
+            items.filter(|item| match self.items.get(&item.number) {
+                // It may have been renamed or removed since it was opened.
+                Some(stock) if stock.edits > 0 => stock.shop != shop.name,
+                Some(stock) => stock.item.name != item.name,
+                None => true,
+            })
+        };
+        shops.iter().flat_map(conflicts).collect()
     }
 
     fn fence(&mut self, term: Term, recorded: TradeSequence) -> Result<Fence, CatalogError> {
@@ -179,6 +199,11 @@ impl State {
                 batch.recorded, self.next
             )));
         }
+        if let Some(amendment) = batch.trades.iter().find_map(unsound) {
+            return Err(CatalogError::Invalid(format!(
+                "an amendment trades other than its difference: {amendment:?}"
+            )));
+        }
         self.forget(if planted(Bug::OutboxForgottenTooEarly) {
             self.next
         } else {
@@ -210,7 +235,16 @@ impl State {
             return Ok(Trade::clone(made));
         }
         let number = self.number(&request.item).ok_or(Refusal::UnknownItem)?;
-        let stock = self.items.get(&number).ok_or(Refusal::UnknownItem)?;
+        // What was bought of an item that is removed since can be given back.
+        let stock = if request
+            .amends
+            .is_some_and(|amendment| amendment.to < amendment.from)
+        {
+            self.items.get(&number).map(AsRef::as_ref)
+        } else {
+            self.on_sale(number)
+        };
+        let stock = stock.ok_or(Refusal::UnknownItem)?;
         let policy = self.shops.get(&stock.shop).ok_or(Refusal::UnknownItem)?;
         policy.check(&request)?;
         let stock = stock.traded(request.side, request.quantity)?;
@@ -220,7 +254,7 @@ impl State {
             item: number,
             name: stock.item.name.clone(),
             shop: stock.shop.clone(),
-            price: stock.item.price,
+            price: (request.amends).map_or(stock.item.price, |amendment| amendment.price),
             version: stock.version,
             request,
         };
@@ -251,6 +285,12 @@ impl State {
         }
     }
 
+    /// The item of that number, unless it was removed.
+    fn on_sale(&self, number: ItemNumber) -> Option<&Stock> {
+        let stock = self.items.get(&number)?;
+        (!stock.removed).then_some(stock)
+    }
+
     /// The outbox's bounds: the first trade in it, and the one after the last.
     #[cfg(feature = "simulation")]
     pub(crate) fn outbox_bounds(&self) -> std::ops::Range<TradeSequence> {
@@ -270,10 +310,10 @@ impl State {
 
     /// The item of that key.
     pub(crate) fn lookup(&self, key: &ItemKey) -> Option<Item> {
-        self.items.get(&self.number(key)?).map(|stock| stock.item())
+        self.on_sale(self.number(key)?).map(Stock::item)
     }
 
-    /// Every item with its stock, by number.
+    /// Every item with its stock, by number, removed ones included.
     pub(crate) fn stocks(&self) -> impl Iterator<Item = &Stock> {
         self.items.values().map(AsRef::as_ref)
     }
@@ -281,6 +321,11 @@ impl State {
     /// The trades that were not reported as recorded, in sequence.
     pub(crate) fn unrecorded(&self) -> impl Iterator<Item = &Trade> {
         self.outbox.values().map(AsRef::as_ref)
+    }
+
+    /// How often an item was added, edited or restocked.
+    pub(crate) fn edits(&self) -> u64 {
+        self.edits
     }
 
     /// The sequence number of the next trade.
@@ -297,6 +342,7 @@ impl State {
         self.items
             .range((start, Bound::Unbounded))
             .map(|(_, stock)| stock)
+            .filter(|stock| !stock.removed)
             .filter(|stock| query.shop.as_ref().is_none_or(|shop| *shop == stock.shop))
             .filter(|stock| query.category.is_none() || query.category == stock.item.category)
             .take(limit)
@@ -319,6 +365,13 @@ impl State {
     }
 }
 
+/// The amendment of `request`, where that does not trade its difference.
+fn unsound(request: &TradeRequest) -> Option<Amendment> {
+    let amendment = request.amends?;
+    let difference = amendment.difference();
+    (difference != request.quantity || difference == Quantity::default()).then_some(amendment)
+}
+
 /// A state as it is read back, before it is known to be whole.
 #[derive(Deserialize)]
 struct Unchecked {
@@ -330,6 +383,8 @@ struct Unchecked {
     items: OrdMap<ItemNumber, Arc<Stock>>,
     outbox: OrdMap<TradeSequence, Arc<Trade>>,
     caches: OrdMap<CacheId, ServiceName>,
+    edits: u64,
+    last_edits: LastEdits,
 }
 
 /// A state that no commands lead to.
@@ -359,14 +414,17 @@ impl TryFrom<Unchecked> for State {
             items,
             outbox,
             caches,
+            edits,
+            last_edits,
         } = unchecked;
         let mut numbers = OrdMap::new();
         for (number, stock) in &items {
             if !stock.adds_up() {
                 return Err(InvalidState::Stock(*number));
             }
-            let is_new = numbers.insert(stock.item.name.clone(), *number).is_none();
-            if !is_new || stock.item.number != *number || !shops.contains_key(&stock.shop) {
+            let has_own_name =
+                stock.removed || numbers.insert(stock.item.name.clone(), *number).is_none();
+            if !has_own_name || stock.item.number != *number || !shops.contains_key(&stock.shop) {
                 return Err(InvalidState::Item(*number));
             }
         }
@@ -391,12 +449,16 @@ impl TryFrom<Unchecked> for State {
             items,
             outbox,
             caches,
+            edits,
+            last_edits,
             numbers,
             requests,
         })
     }
 }
 
+mod edit;
+mod last_edits;
 pub(crate) mod restore;
 #[cfg(test)]
 mod tests;

@@ -119,8 +119,8 @@ pub struct Config {
     #[arg(long)]
     pub no_verify: bool,
 
-    /// Nobody else trades these items: check also that no order appears that this client did not
-    /// make, and that each item's stock is what its orders make it.
+    /// Nobody else trades these items, and nobody edits or restocks them: check also that no order
+    /// appears that this client did not make, and that each item's stock is what its orders make it.
     #[arg(long, conflicts_with = "no_verify")]
     pub exclusive: bool,
 

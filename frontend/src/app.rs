@@ -12,9 +12,12 @@ use bazaar_rpc::connect::{client_config, client_transport, serve};
 use bazaar_rpc::net::Protocol;
 use bazaar_rpc::orders::OrdersClient;
 use bazaar_rpc::{ServiceKind, ServiceName};
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::Config;
+use crate::accounts::Accounts;
+use crate::auth::{self, Verifier};
 use crate::cache::Cache;
 use crate::config::Switch;
 use crate::http::{self, Frontend, Listener, Server};
@@ -46,6 +49,7 @@ impl bazaar_daemon::App for App {
             http,
             cache,
             cache_items,
+            edge,
         } = config;
         let name = ServiceName::new(ServiceKind::Frontend, flags.id);
         let acceptor = Acceptor::bind(flags.listen).await.context("--listen")?;
@@ -80,6 +84,11 @@ impl bazaar_daemon::App for App {
         }
         acceptor.serve(tasks, flags.cluster, name, routes);
 
+        let (accounts_sender, accounts) = watch::channel(None);
+        let verifier = Verifier::new();
+        let following = auth::follow(directory.clone(), verifier.clone(), accounts_sender);
+        tasks.spawn(following);
+
         let frontend = Frontend {
             name,
             http: http_address,
@@ -88,9 +97,11 @@ impl bazaar_daemon::App for App {
             cache,
             catalog,
             orders,
+            accounts: Accounts::new(accounts),
+            verifier,
             directory: directory.clone(),
         };
-        let http = listener.serve(tasks, http::router(frontend));
+        let http = listener.serve(tasks, http::edge(frontend, &edge));
         info!(address = %http_address, "serving http");
         let metadata = BTreeSet::from(["kind:frontend".into(), format!("http:{http_address}")]);
         let presence = Presence::spawn(tasks, directory, name, address, metadata);

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use bazaar_daemon::GroupError;
 use bazaar_daemon::planted::{Bug, planted};
+use bazaar_rpc::accounts::AccountsError;
 use bazaar_rpc::catalog::CatalogError;
-use bazaar_rpc::orders::OrderError;
+use bazaar_rpc::edit::EditRefusal;
+use bazaar_rpc::orders::{OrderError, Unchangeable};
 use bazaar_rpc::{OrderNumber, Refusal, ServiceKind};
+
+use crate::auth::AuthError;
 
 /// Why a request was not done. Nothing has changed, except where the variant says so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +21,9 @@ pub(crate) enum Error {
     /// The body is in another format than JSON.
     #[error("the content type {0:?} is not application/json")]
     NotJson(String),
+    /// What was sent to a gRPC method is no gRPC.
+    #[error("a gRPC method takes HTTP/2 and the content type application/grpc")]
+    NotGrpc,
     /// The body is larger than a body may be.
     #[error("a body has at most {max} bytes")]
     BodyTooLarge {
@@ -46,20 +53,44 @@ pub(crate) enum Error {
     /// There is no such order.
     #[error("there is no order number {0}")]
     UnknownOrder(OrderNumber),
+    /// The order cannot be changed as was asked.
+    #[error(transparent)]
+    Unchangeable(Unchangeable),
     /// No unit of the item is in stock.
     #[error("the item is out of stock")]
     OutOfStock,
     /// The catalog refused the trade.
     #[error(transparent)]
     Refused(Refusal),
+    /// The catalog refused the edit.
+    #[error(transparent)]
+    EditRefused(EditRefusal),
+    /// The item has another version than those that the client would have it have.
+    #[error("If-Match: {0:?} is not an entity tag of this item")]
+    NoMatch(String),
     /// Orders without a number are one's own, which takes an account.
     #[error(
         "a list of orders is a list of one's own, and requires an account; ?numbers=0,3,7 does not"
     )]
     AccountRequired,
+    /// The request comes from nobody who is known.
+    #[error(transparent)]
+    Unauthenticated(#[from] AuthError),
+    /// The accounts service refused, or failed.
+    #[error(transparent)]
+    Accounts(AccountsError),
+    /// There is no connection to the service: it was not asked.
+    #[error("the {0} service cannot be reached at the moment")]
+    Unreachable(ServiceKind),
     /// The idempotency key belongs to a request that asked for something else.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// The client's address has asked too often.
+    #[error("too many requests from one address; the next one is allowed in {retry_after} s")]
+    TooManyRequests {
+        /// How long to wait, in seconds.
+        retry_after: u64,
+    },
     /// Too much is waiting.
     #[error("too many requests are waiting")]
     Busy,
@@ -81,6 +112,12 @@ pub(crate) enum Error {
          repeated under that key, and is answered with what became of it"
     )]
     OutcomeUnknown,
+    /// An edit had no answer in time: it may have been made.
+    #[error(
+        "the change may or may not have been made; a request that carries an Idempotency-Key can be \
+         repeated under that key, and is answered with what became of it"
+    )]
+    EditInDoubt,
     /// The order log and the catalog disagree, and nothing is traded until that is mended.
     #[error("the order log and the catalog disagree: {0}")]
     Inconsistent(String),
@@ -114,6 +151,18 @@ impl Error {
         }
     }
 
+    /// What an edit came to. It is `in_doubt` where an attempt at it was sent and may have made it.
+    #[must_use]
+    pub(crate) fn of_edit(error: GroupError<CatalogError>, in_doubt: bool) -> Self {
+        match error {
+            _ if in_doubt => Self::EditInDoubt,
+            GroupError::Answer(CatalogError::Unknown) => Self::EditInDoubt,
+            // Every attempt that was sent is known to have changed nothing.
+            GroupError::NoAnswer => Self::NoLeader(ServiceKind::Catalog),
+            GroupError::NoLeader | GroupError::Answer(_) => Self::of_lookup(error),
+        }
+    }
+
     /// What a question to the order service came to.
     #[must_use]
     pub(crate) fn of_order_lookup(error: GroupError<OrderError>) -> Self {
@@ -126,12 +175,14 @@ impl Error {
                 OrderError::NotLeader { .. } => Self::NoLeader(service),
                 OrderError::Unknown => Self::NoAnswer(service),
                 OrderError::Inconsistent(reason) => Self::Inconsistent(reason),
-                OrderError::Refused(_) | OrderError::KeyReused | OrderError::Invalid(_) => {
-                    Self::Contract {
-                        service,
-                        reason: answer.to_string(),
-                    }
-                }
+                OrderError::UnknownOrder(number) => Self::UnknownOrder(number),
+                OrderError::Refused(_)
+                | OrderError::KeyReused
+                | OrderError::Invalid(_)
+                | OrderError::Unchangeable(_) => Self::Contract {
+                    service,
+                    reason: answer.to_string(),
+                },
             },
         }
     }
@@ -146,6 +197,8 @@ impl Error {
             // These speak of the request id, and so of every attempt.
             (GroupError::Answer(OrderError::Refused(refusal)), _) => Self::Refused(refusal),
             (GroupError::Answer(OrderError::KeyReused), _) => Self::KeyReused,
+            (GroupError::Answer(OrderError::UnknownOrder(number)), _) => Self::UnknownOrder(number),
+            (GroupError::Answer(OrderError::Unchangeable(reason)), _) => Self::Unchangeable(reason),
             (_, true) | (GroupError::Answer(OrderError::Unknown), false) => Self::OutcomeUnknown,
             (
                 GroupError::NoLeader
@@ -179,6 +232,20 @@ mod tests {
         );
         let unknown = GroupError::Answer(OrderError::Unknown);
         assert_eq!(Error::of_trade(unknown, true), Error::OutcomeUnknown);
+    }
+
+    #[test]
+    fn an_edit_in_doubt_is_never_reported_as_not_made() {
+        let busy = || GroupError::Answer(CatalogError::Busy);
+        assert_eq!(Error::of_edit(busy(), false), Error::Busy);
+        assert_eq!(Error::of_edit(busy(), true), Error::EditInDoubt);
+        let unknown = || GroupError::Answer(CatalogError::Unknown);
+        assert_eq!(Error::of_edit(unknown(), false), Error::EditInDoubt);
+        let no_leader = Error::NoLeader(ServiceKind::Catalog);
+        for error in [GroupError::NoAnswer, GroupError::NoLeader] {
+            assert_eq!(Error::of_edit(error.clone(), false), no_leader);
+            assert_eq!(Error::of_edit(error, true), Error::EditInDoubt);
+        }
     }
 
     #[test]

@@ -6,14 +6,19 @@
 
 mod cache;
 
+mod accounts;
 mod app;
+mod auth;
 mod config;
 mod error;
+mod grpc;
 mod http;
 mod items;
 mod lease;
+mod request;
 mod trades;
 
 pub use app::App;
-pub use config::{Config, Switch};
+pub use config::{Config, EdgeFlags, InvalidOrigin, Origin, Switch};
 use error::Error;
+pub use http::openapi;

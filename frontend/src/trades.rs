@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bazaar_daemon::{GroupClient, Leader};
-use bazaar_rpc::connect::within;
 use bazaar_rpc::orders::{OrderError, OrdersClient};
 use bazaar_rpc::{
-    InvocationId, ItemKey, Order, OrderNumber, Quantity, RequestId, ServiceKind, Side, Timestamp,
-    TradeRequest,
+    AmendRequest, Change, InvocationId, ItemKey, Order, OrderNumber, OrderState, Quantity,
+    RequestId, Requester, ServiceKind, Side, Timestamp, TradeRequest, UserId,
 };
+use tarpc::client::RpcError;
 
 use crate::Error;
+use crate::request::within;
 
 /// How long a trade may take, through every leader change.
 const TRADE_DEADLINE: Duration = Duration::from_secs(10);
@@ -31,6 +32,19 @@ pub(crate) struct Traded {
     /// As it is recorded.
     pub order: Order,
     /// Whether it was recorded for an earlier request under the same idempotency key.
+    pub replayed: bool,
+}
+
+/// An order that was changed.
+#[derive(Clone, Debug)]
+#[expect(
+    dead_code,
+    reason = "orders are changed by account holders, once there are accounts"
+)]
+pub(crate) struct Amended {
+    /// As the change has left it.
+    pub state: OrderState,
+    /// Whether it was changed for an earlier request under the same idempotency key.
     pub replayed: bool,
 }
 
@@ -63,27 +77,125 @@ impl Trades {
             quantity,
             user: None,
             received,
+            amends: None,
         };
-        let in_doubt = AtomicBool::new(false);
         let send = |leader: Leader<OrdersClient>| {
-            let (trade, in_doubt) = (trade.clone(), &in_doubt);
+            let trade = trade.clone();
+            async move { leader.client.trade(within(left(deadline)), trade).await }
+        };
+        let order = self.submit(deadline, send).await?;
+        let replayed = order.trade.request.invocation != invocation;
+        Ok(Traded { order, replayed })
+    }
+
+    /// Changes an order, once under `request`, however often that is asked for.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] when it may have been changed; any other error says that it was not.
+    #[expect(
+        dead_code,
+        reason = "orders are changed by account holders, once there are accounts"
+    )]
+    pub(crate) async fn amend(
+        &self,
+        request: RequestId,
+        order: OrderNumber,
+        requester: Requester,
+        change: Change,
+    ) -> Result<Amended, Error> {
+        let deadline = Instant::now() + TRADE_DEADLINE;
+        let invocation = InvocationId::fresh();
+        let amend = AmendRequest {
+            request,
+            invocation,
+            order,
+            requester,
+            change,
+            received: Timestamp::now(),
+        };
+        let send = |leader: Leader<OrdersClient>| async move {
+            leader.client.amend(within(left(deadline)), amend).await
+        };
+        let state = self.submit(deadline, send).await?;
+        let last = &state.last().trade.request;
+        let replayed = last.request == request && last.invocation != invocation;
+        Ok(Amended { state, replayed })
+    }
+
+    /// How the order of that number stands, where `requester` may see it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOrder`] where they may not, or there is none; otherwise when the order service
+    /// gave no answer.
+    #[expect(
+        dead_code,
+        reason = "orders are seen by account holders, once there are accounts"
+    )]
+    pub(crate) async fn order_state(
+        &self,
+        number: OrderNumber,
+        requester: Requester,
+    ) -> Result<OrderState, Error> {
+        let deadline = Instant::now() + LOOKUP_DEADLINE;
+        let ask = |leader: Leader<OrdersClient>| async move {
+            let context = within(left(deadline));
+            leader.client.order_state(context, number, requester).await
+        };
+        self.orders
+            .call(deadline, may_be_sent_again, ask)
+            .await
+            .map_err(Error::of_order_lookup)
+    }
+
+    /// How at most `limit` orders of `user` stand, by number, after `after`.
+    ///
+    /// # Errors
+    /// When the order service gave no answer.
+    #[expect(
+        dead_code,
+        reason = "orders are seen by account holders, once there are accounts"
+    )]
+    pub(crate) async fn orders_of_user(
+        &self,
+        user: UserId,
+        after: Option<OrderNumber>,
+        limit: u32,
+    ) -> Result<Vec<OrderState>, Error> {
+        let deadline = Instant::now() + LOOKUP_DEADLINE;
+        let ask = |leader: Leader<OrdersClient>| async move {
+            let context = within(left(deadline));
+            leader
+                .client
+                .orders_of_user(context, user, after, limit)
+                .await
+        };
+        self.orders
+            .call(deadline, may_be_sent_again, ask)
+            .await
+            .map_err(Error::of_order_lookup)
+    }
+
+    /// Has the order group's leader make a change by `send`, under a request id of its own.
+    async fn submit<T, F, Fut>(&self, deadline: Instant, send: F) -> Result<T, Error>
+    where
+        F: Fn(Leader<OrdersClient>) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Result<T, OrderError>, RpcError>> + Send,
+    {
+        let in_doubt = AtomicBool::new(false);
+        let attempt = |leader| {
+            let (answer, in_doubt) = (send(leader), &in_doubt);
             async move {
                 // An attempt that is never answered, or is dropped, leaves its doubt behind.
                 let before = in_doubt.swap(true, Ordering::Relaxed);
-                let answer = leader.client.trade(within(left(deadline)), trade).await;
+                let answer = answer.await;
                 if matches!(&answer, Ok(Err(error)) if has_changed_nothing(error)) {
                     in_doubt.store(before, Ordering::Relaxed);
                 }
                 answer
             }
         };
-        match self.orders.call(deadline, may_be_sent_again, send).await {
-            Ok(order) => {
-                let replayed = order.trade.request.invocation != invocation;
-                Ok(Traded { order, replayed })
-            }
-            Err(error) => Err(Error::of_trade(error, in_doubt.into_inner())),
-        }
+        let outcome = self.orders.call(deadline, may_be_sent_again, attempt).await;
+        outcome.map_err(|error| Error::of_trade(error, in_doubt.into_inner()))
     }
 
     /// Returns once trades are taken.
@@ -143,7 +255,9 @@ fn has_changed_nothing(error: &OrderError) -> bool {
         | OrderError::NotLeader { .. }
         | OrderError::Busy
         | OrderError::Invalid(_)
-        | OrderError::Inconsistent(_) => true,
+        | OrderError::Inconsistent(_)
+        | OrderError::UnknownOrder(_)
+        | OrderError::Unchangeable(_) => true,
         OrderError::Unknown => false,
     }
 }

@@ -36,8 +36,10 @@ pub(crate) enum Keyspace {
     Orders,
     /// Request id → number.
     ByRequest,
-    /// User and number → nothing.
+    /// User and number → nothing, of orders that amend none.
     ByUser,
+    /// Amended order and number → nothing.
+    Amendments,
     /// Format and checkpoint.
     Meta,
 }
@@ -65,7 +67,7 @@ impl Batch {
 pub(crate) struct Engine {
     db: Database,
     /// One for each of [`Keyspace`], in that order.
-    keyspaces: [fjall::Keyspace; 4],
+    keyspaces: [fjall::Keyspace; 5],
     dir: PathBuf,
 }
 
@@ -124,6 +126,7 @@ impl Engine {
                 keyspace("orders", ORDERS_MEMORY)?,
                 keyspace("by_request", INDEX_MEMORY)?,
                 keyspace("by_user", INDEX_MEMORY)?,
+                keyspace("amendments", INDEX_MEMORY)?,
                 keyspace("meta", META_MEMORY)?,
             ],
             db,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The format that this version writes, and the only one that it reads.
-pub(crate) const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 2;
 
 /// Bytes that are no record of this version.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ mod tests {
         record[0] += 1;
         assert!(matches!(
             decode::<u64>(&record),
-            Err(InvalidRecord::Format(2))
+            Err(InvalidRecord::Format(3))
         ));
         assert!(matches!(decode::<u64>(&[]), Err(InvalidRecord::Empty)));
         assert!(matches!(

@@ -61,7 +61,7 @@ impl Lead {
         let mut last_reason = None;
         loop {
             let term = elected(&mut leadership, self.me).await;
-            let (reign, queue) = Reign::new();
+            let (reign, queue) = Reign::new(term);
             self.throne.send_replace(Some(reign.clone()));
             let mut watched = leadership.clone();
             let interruption = tokio::select! {

@@ -3,8 +3,10 @@
 //! Every replica keeps the log in an embedded store (`store`) behind a pure state machine (`state`,
 //! `machine`). The leader has requests decided by the catalog and records what it makes: handlers
 //! hand requests in (`reign`, `in_flight`), one task recovers what earlier leaders left unrecorded
-//! (`lead`), sends batches (`sequencer`) and records the answers (`recorder`).
+//! (`lead`), sends batches (`sequencer`) and records the answers (`recorder`). What an amendment
+//! comes to is decided (`amend`) when its order has no other one under way (`turns`).
 
+mod amend;
 mod app;
 mod cli;
 mod command;
@@ -26,12 +28,14 @@ mod lead;
 mod machine;
 mod recorder;
 mod reign;
+mod request;
 #[cfg(test)]
 mod samples;
 mod sequencer;
 mod server;
 mod state;
 mod store;
+mod turns;
 
 pub use app::App;
 pub use cli::{Action, Cli};

@@ -39,10 +39,18 @@ impl Machine {
     ) -> Result<Vec<Vec<Outcome>>, StoreError> {
         let mut head = self.checkpoint.head;
         let mut orders = Vec::new();
-        let outcomes = commands
+        let mut outcomes: Vec<_> = commands
             .into_iter()
             .map(|command| head.apply(command, &mut orders))
             .collect();
+        let contradictions = self.store.contradictions(&orders)?;
+        for outcome in outcomes.iter_mut().flatten() {
+            if let Outcome::Recorded(number) = *outcome
+                && contradictions.contains(&number)
+            {
+                *outcome = Outcome::Contradiction(number);
+            }
+        }
         let checkpoint = Checkpoint { head, mark };
         self.store.append(&orders, &checkpoint)?;
         self.checkpoint = checkpoint;

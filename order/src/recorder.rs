@@ -85,10 +85,14 @@ impl Recorder {
         let outcomes: Vec<Outcome> = format::decode(&answer).map_err(|error| {
             Interruption::Inconsistent(format!("an answer of our own: {error}"))
         })?;
-        let mut gap = None;
+        let (mut gap, mut contradiction) = (None, None);
         for (trade, outcome) in applied.trades.into_iter().zip(outcomes) {
             let order = match outcome {
                 Outcome::Recorded(number) => Order { number, trade },
+                Outcome::Contradiction(number) => {
+                    contradiction.get_or_insert(number);
+                    Order { number, trade }
+                }
                 Outcome::AlreadyRecorded => self.recorded_before(&trade)?,
                 Outcome::Gap => {
                     gap.get_or_insert(trade.sequence);
@@ -97,9 +101,12 @@ impl Recorder {
             };
             self.reign.in_flight().recorded(order);
         }
-        match gap {
-            None => Ok(()),
-            Some(sequence) => {
+        match (contradiction, gap) {
+            (Some(number), _) => Err(Interruption::Inconsistent(format!(
+                "record {number} amends an order that is not as it says"
+            ))),
+            (None, None) => Ok(()),
+            (None, Some(sequence)) => {
                 let expected = self.store.head().next_sequence;
                 let reason = format!("trade {sequence} came where {expected} was expected");
                 Err(Interruption::Unsettled(reason))

@@ -4,16 +4,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bazaar_rpc::orders::OrderError;
-use bazaar_rpc::{RequestId, TradeRequest};
+use bazaar_rpc::{RequestId, Term};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::in_flight::{Admission, Answer, InFlight};
+use crate::request::Request;
 
 /// The most requests under way at once, those that wait included.
 const MAX_IN_FLIGHT: usize = 16 * 1024;
 
 /// The requests of one reign.
 pub(crate) struct Reign {
+    /// The order group's term, which is this reign's alone.
+    pub(crate) term: Term,
     /// Held locked for look-ups and moves in memory only.
     in_flight: Mutex<InFlight>,
     /// New requests, in the order of their arrival.
@@ -33,12 +36,13 @@ enum Phase {
 }
 
 impl Reign {
-    /// A new reign, and the end of its queue that its work takes requests from.
-    pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<RequestId>) {
+    /// The reign of `term`, and the end of its queue that its work takes requests from.
+    pub(crate) fn new(term: Term) -> (Arc<Self>, mpsc::Receiver<RequestId>) {
         let (queue, requests) = mpsc::channel(MAX_IN_FLIGHT);
         let in_flight = Mutex::new(InFlight::new(MAX_IN_FLIGHT));
         (
             Arc::new(Self {
+                term,
                 in_flight,
                 queue,
                 phase: watch::Sender::new(Phase::Recovering),
@@ -53,19 +57,21 @@ impl Reign {
     /// catalog. That closes the gap between "not recorded" and "not under way" in which a trade
     /// could be booked twice: from here on its id is under way, every other holder of the id joins
     /// it, and nothing under this id can be recorded between the look-up and the sending, not even
-    /// out of the catalog's outbox, which is recovered before anything is sent.
+    /// out of the catalog's outbox, which is recovered before anything is sent. So it is with what an
+    /// order is amended from: it is read right before the amendment is sent, and no other one of that
+    /// order is sent until this one is recorded or known not to be made.
     ///
     /// # Errors
     /// What to tell the caller, for whom nothing has changed.
     pub(crate) fn submit(
         &self,
-        request: &TradeRequest,
+        request: &Request,
     ) -> Result<oneshot::Receiver<Answer>, OrderError> {
         let (waiter, answer) = oneshot::channel();
         let mut in_flight = self.in_flight();
         let admission = in_flight.admit(request, waiter)?;
-        if admission == Admission::New && self.queue.try_send(request.request).is_err() {
-            in_flight.turned_away(request.request, OrderError::Busy);
+        if admission == Admission::New && self.queue.try_send(request.id()).is_err() {
+            in_flight.turned_away(request.id(), OrderError::Busy);
         }
         Ok(answer)
     }

@@ -1,8 +1,8 @@
 //! Trades for tests.
 
 use bazaar_rpc::{
-    ItemKey, ItemName, ItemNumber, Money, Quantity, RequestId, ShopName, Side, Timestamp, Trade,
-    TradeRequest, TradeSequence, UserId, Version,
+    Amendment, ItemKey, ItemName, ItemNumber, Money, OrderNumber, Quantity, RequestId, ShopName,
+    Side, Timestamp, Trade, TradeRequest, TradeSequence, UserId, Version,
 };
 
 /// The request whose client sent `key`: ten units of GameStart.
@@ -17,6 +17,25 @@ pub(crate) fn request(key: u64) -> TradeRequest {
         quantity: Quantity::new(10).unwrap(),
         user: key.is_multiple_of(3).then_some(UserId(key % 7)),
         received: Timestamp(key),
+        amends: None,
+    }
+}
+
+/// The request whose client sent `key`: `order`, of units of GameStart that `user` bought, is amended
+/// from so many units to so many.
+pub(crate) fn amendment(key: u64, order: u64, user: UserId, from: u64, to: u64) -> TradeRequest {
+    let amends = Amendment {
+        order: OrderNumber(order),
+        price: Money::from_cents(1599).unwrap(),
+        from: Quantity::new(from).unwrap(),
+        to: Quantity::new(to).unwrap(),
+    };
+    TradeRequest {
+        side: amends.side(Side::Buy),
+        quantity: amends.difference(),
+        user: Some(user),
+        amends: Some(amends),
+        ..request(key)
     }
 }
 

@@ -19,7 +19,10 @@ use futures::stream::FuturesOrdered;
 use tarpc::client::RpcError;
 use tokio::sync::mpsc;
 
+use crate::amend::{self, Plan};
+use crate::error::StoreError;
 use crate::recorder::{Applied, Interruption, Recorder};
+use crate::request::Request;
 
 /// The most batches between the catalog and the log at once. Two keep both durable steps busy; more
 /// make up for the ways between them.
@@ -39,7 +42,8 @@ pub(crate) struct Sequencer {
     catalog: GroupClient<CatalogClient>,
     recorder: Recorder,
     queue: mpsc::Receiver<RequestId>,
-    /// Requests that go before those in the queue, because they were there before.
+    /// Requests that go before those in the queue, because they were there before. At most those
+    /// that are under way.
     first: VecDeque<RequestId>,
     /// Requests that were sent and had no answer when trading was interrupted.
     unresolved: Vec<RequestId>,
@@ -104,6 +108,8 @@ impl Sequencer {
         };
         let mut ids = Vec::with_capacity(MAX_BATCH);
         loop {
+            let ready = self.recorder.reign.in_flight().ready();
+            self.first.extend(ready);
             let open = pipeline.calls.len() + pipeline.commits.len() < WINDOW;
             let step = tokio::select! {
                 biased;
@@ -150,27 +156,40 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Takes up the requests of `ids`, and answers those that are recorded already.
-    fn assemble(&self, ids: &mut Vec<RequestId>) -> Result<Vec<TradeRequest>, Interruption> {
-        let Recorder { reign, store, .. } = &self.recorder;
-        let mut trades: Vec<_> = {
-            let mut in_flight = reign.in_flight();
+    /// Takes up the requests of `ids`, and answers those for which nothing is to be traded.
+    fn assemble(&self, ids: &mut Vec<RequestId>) -> Result<Vec<TradeRequest>, StoreError> {
+        let begun: Vec<_> = {
+            let mut in_flight = self.recorder.reign.in_flight();
             ids.drain(..).filter_map(|id| in_flight.begin(id)).collect()
         };
-        let mut failure = None;
-        trades.retain(|request| match store.order_of_request(request.request) {
-            Ok(None) => true,
-            Ok(Some(_)) if planted(Bug::NoRequestCheck) => true,
-            Ok(Some(order)) => {
-                reign.in_flight().recorded(order);
-                false
-            }
-            Err(error) => {
-                failure = Some(error);
-                false
-            }
-        });
-        failure.map_or(Ok(trades), |error| Err(error.into()))
+        let mut trades = Vec::with_capacity(begun.len());
+        for request in begun {
+            trades.extend(self.prepare(request)?);
+        }
+        Ok(trades)
+    }
+
+    /// The trade that `request` comes to. None where it is answered: because it is recorded already,
+    /// or is an amendment for which nothing is to be traded.
+    fn prepare(&self, request: Request) -> Result<Option<TradeRequest>, StoreError> {
+        let Recorder { reign, store, .. } = &self.recorder;
+        let recorded = store.order_of_request(request.id())?;
+        if let Some(order) = recorded.filter(|_| !planted(Bug::NoRequestCheck)) {
+            reign.in_flight().recorded(order);
+            return Ok(None);
+        }
+        let amend = match request {
+            Request::Trade(trade) => return Ok(Some(trade)),
+            Request::Amend(amend) => amend,
+        };
+        // Whatever has changed the order is recorded: the earlier leaders' amendments since the
+        // recovery, and ours because no other one is under way.
+        match amend::plan(&amend, store.state(amend.order)?) {
+            Ok(Plan::Trade(trade)) => return Ok(Some(trade)),
+            Ok(Plan::Nothing { last }) => reign.in_flight().stands(amend.request, last),
+            Err(error) => reign.in_flight().turned_away(amend.request, error),
+        }
+        Ok(None)
     }
 
     /// Takes the catalog's answer to the oldest batch: answers what was refused, and proposes what

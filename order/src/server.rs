@@ -2,14 +2,18 @@
 
 use bazaar_daemon::{Failure, Tasks};
 use bazaar_replication::{Group, ProposeError};
-use bazaar_rpc::orders::{MAX_PAGE, OrderError, Orders};
-use bazaar_rpc::{Order, OrderNumber, RequestId, TradeRequest, UserId};
+use bazaar_rpc::orders::{MAX_PAGE, MAX_STATES, OrderError, Orders};
+use bazaar_rpc::{
+    AmendRequest, Change, Order, OrderNumber, OrderState, Quantity, RequestId, Requester, Term,
+    TradeRequest, UserId,
+};
 use std::sync::Arc;
 use tarpc::context::Context;
 use tokio::sync::watch;
 
 use crate::error::StoreError;
 use crate::reign::Reign;
+use crate::request::Request;
 use crate::store::Store;
 
 /// Up to so many look-ups are made at once on the thread at hand; more of them move to one that may
@@ -31,9 +35,48 @@ impl Orders for OrdersServer {
         if request.quantity.units() == 0 {
             return Err(OrderError::Invalid("an order for no units".into()));
         }
-        let answer = self.reign()?.submit(&request)?;
+        if request.amends.is_some() {
+            return Err(OrderError::Invalid("an amendment sent as a trade".into()));
+        }
+        let answer = self.reign()?.submit(&Request::Trade(request))?;
         // The work is the reign's: when the caller hangs up, only the waiting stops.
         answer.await.unwrap_or(Err(OrderError::Unknown))
+    }
+
+    async fn amend(self, _: Context, request: AmendRequest) -> Result<OrderState, OrderError> {
+        if request.change == Change::Quantity(Quantity::default()) {
+            return Err(OrderError::Invalid("an update to no units".into()));
+        }
+        let reign = self.reign()?;
+        let answer = reign.submit(&Request::Amend(request))?;
+        let answer = answer.await.unwrap_or(Err(OrderError::Unknown));
+        let was_only_read = match &answer {
+            Ok(last) => last.trade.request.request != request.request,
+            Err(OrderError::UnknownOrder(_) | OrderError::Unchangeable(_)) => true,
+            Err(_) => false,
+        };
+        if was_only_read && self.barrier().await? != reign.term {
+            // It may have been read when another leader had recorded more.
+            return Err(OrderError::NotLeader { leader: None });
+        }
+        let last = answer?.number;
+        let state = self.state(request.order).await?;
+        state
+            .map(|state| state.as_of(last))
+            .ok_or(OrderError::UnknownOrder(request.order))
+    }
+
+    async fn order_state(
+        self,
+        _: Context,
+        number: OrderNumber,
+        requester: Requester,
+    ) -> Result<OrderState, OrderError> {
+        self.barrier().await?;
+        self.state(number)
+            .await?
+            .filter(|state| requester.sees(&state.original))
+            .ok_or(OrderError::UnknownOrder(number))
     }
 
     async fn ready(self, _: Context) -> Result<(), OrderError> {
@@ -76,10 +119,10 @@ impl Orders for OrdersServer {
         user: UserId,
         after: Option<OrderNumber>,
         limit: u32,
-    ) -> Result<Vec<Order>, OrderError> {
+    ) -> Result<Vec<OrderState>, OrderError> {
         self.barrier().await?;
-        let limit = page(limit);
-        self.read(limit, move |store| store.orders_of_user(user, after, limit))
+        let limit = page(limit, MAX_STATES);
+        self.read(limit, move |store| store.states_of_user(user, after, limit))
             .await
     }
 
@@ -89,7 +132,7 @@ impl Orders for OrdersServer {
         from: OrderNumber,
         limit: u32,
     ) -> Result<Vec<Order>, OrderError> {
-        let limit = page(limit);
+        let limit = page(limit, MAX_PAGE);
         self.read(limit, move |store| store.page(from, limit)).await
     }
 }
@@ -105,10 +148,17 @@ impl OrdersServer {
             })
     }
 
+    /// How the order of that number stands.
+    async fn state(&self, number: OrderNumber) -> Result<Option<OrderState>, OrderError> {
+        // Most orders are amended a few times at most.
+        self.read(1, move |store| store.state(number)).await
+    }
+
     /// Makes sure that this replica leads and shows every order that was acknowledged before.
-    async fn barrier(&self) -> Result<(), OrderError> {
+    /// Returns the term.
+    async fn barrier(&self) -> Result<Term, OrderError> {
         match self.group.barrier().await {
-            Ok(_) => Ok(()),
+            Ok(term) => Ok(term),
             Err(ProposeError::NotLeader { leader }) => Err(OrderError::NotLeader { leader }),
             // A read changes nothing, whatever becomes of it.
             Err(ProposeError::Unknown) => Err(OrderError::NotLeader { leader: None }),
@@ -142,6 +192,6 @@ impl OrdersServer {
 }
 
 /// The size of a page for which `limit` was asked.
-fn page(limit: u32) -> usize {
-    usize::try_from(limit).unwrap_or(MAX_PAGE).min(MAX_PAGE)
+fn page(limit: u32, max: usize) -> usize {
+    usize::try_from(limit).unwrap_or(max).min(max)
 }

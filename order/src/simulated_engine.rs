@@ -27,8 +27,10 @@ pub(crate) enum Keyspace {
     Orders,
     /// Request id → number.
     ByRequest,
-    /// User and number → nothing.
+    /// User and number → nothing, of orders that amend none.
     ByUser,
+    /// Amended order and number → nothing.
+    Amendments,
     /// Format and checkpoint.
     Meta,
 }

@@ -22,6 +22,8 @@ pub(crate) struct Head {
 pub(crate) enum Outcome {
     /// It is recorded under this number.
     Recorded(OrderNumber),
+    /// So it is, because stock has moved; but the order that it amends was not as it says.
+    Contradiction(OrderNumber),
     /// It was recorded earlier.
     AlreadyRecorded,
     /// A trade before it is missing; it is not recorded.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use bazaar_daemon::planted::{Bug, planted};
 use bazaar_replication::Mark;
-use bazaar_rpc::{Order, OrderNumber, RequestId, Trade, UserId};
+use bazaar_rpc::{Order, OrderNumber, RequestId, Trade};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -132,15 +132,16 @@ impl Store {
         let is_unindexed =
             planted(Bug::SnapshotWithoutRequestIds) && checkpoint.mark == self.checkpoint()?.mark;
         let mut batch = Batch::with_capacity(3 * orders.len() + 1);
-        for Order { number, trade } in orders {
+        for order in orders {
+            let Order { number, trade } = order;
             let number = number.0.to_be_bytes();
             batch.insert(Keyspace::Orders, number, format::encode(trade));
             let request = trade.request.request;
             if !is_unindexed {
                 batch.insert(Keyspace::ByRequest, request.as_bytes(), number);
             }
-            if let Some(user) = trade.request.user {
-                batch.insert(Keyspace::ByUser, user_key(user, number), []);
+            if let Some((keyspace, key)) = states::entry(order) {
+                batch.insert(keyspace, key, []);
             }
         }
         batch.insert(Keyspace::Meta, CHECKPOINT_KEY, format::encode(checkpoint));
@@ -186,28 +187,6 @@ impl Store {
     fn number_of_request(&self, id: RequestId) -> Result<Option<OrderNumber>, StoreError> {
         let number = self.engine.get(Keyspace::ByRequest, id.as_bytes())?;
         number.map(|bytes| self.number(&bytes)).transpose()
-    }
-
-    /// At most `limit` orders of `user`, by number, after `after`.
-    pub(crate) fn orders_of_user(
-        &self,
-        user: UserId,
-        after: Option<OrderNumber>,
-        limit: usize,
-    ) -> Result<Vec<Order>, StoreError> {
-        let first = after
-            .map_or(OrderNumber(0), OrderNumber::next)
-            .0
-            .to_be_bytes();
-        let (first, last) = (user_key(user, first), user_key(user, [u8::MAX; 8]));
-        let mut orders = Vec::new();
-        for entry in (self.engine.range(Keyspace::ByUser, &first, &last)).take(limit) {
-            let (key, _) = entry?;
-            let number = self.number(&key[8..])?;
-            // The index may already be ahead of the head that readers see.
-            orders.extend(self.order(number)?);
-        }
-        Ok(orders)
     }
 
     /// The orders from `from` on, at most `limit`.
@@ -285,13 +264,6 @@ impl Store {
     }
 }
 
-/// A key of the index by user.
-fn user_key(user: UserId, number: [u8; 8]) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&user.0.to_be_bytes());
-    key[8..].copy_from_slice(&number);
-    key
-}
-
+mod states;
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::Config;
 use crate::error::MembershipError;
-use crate::network::Link;
+use crate::link::Link;
 use crate::peer::{Caller, Welcome};
 use crate::types::{Node, Raft, TransferRequest};
 

@@ -36,6 +36,7 @@ mod group;
 mod heartbeat;
 mod identity;
 mod leadership;
+mod link;
 mod log_files;
 #[cfg(not(feature = "simulation"))]
 mod log_store;
@@ -47,6 +48,7 @@ mod log_tail;
 mod machine;
 mod mark;
 mod network;
+mod outstanding;
 mod peer;
 mod persistence;
 mod propose;

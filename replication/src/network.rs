@@ -5,36 +5,30 @@
 //! It makes one for each vote; those to one peer share a connection, or an election would have to
 //! wait until one is made.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Display;
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use bazaar_machine::task::spawn;
 use bazaar_rpc::ServiceName;
-use bazaar_rpc::connect::{
-    ConnectError, Directory, call, client_config, client_transport, spawned,
-};
-use bazaar_rpc::net::Protocol;
+use bazaar_rpc::connect::{Directory, call};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::errors::{ReplicationClosed, StreamingError};
 use openraft::network::{RPCOption, RaftNetworkFactory};
 use openraft::raft::StreamAppendResult;
 use openraft::{OptionalSend, RaftNetworkV2};
 use tarpc::client::RpcError;
 use tarpc::context::Context;
-use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::debug;
 use uuid::Uuid;
 
 use crate::heartbeat::repeated;
+use crate::link::{Link, RpcResult, is_late};
+use crate::outstanding::{Outstanding, Span};
 use crate::peer::{PeerClient, PeerError};
 use crate::snapshot::{self, Transfer};
 use crate::types::{
-    AppendRequest, AppendResponse, LogId, Node, Snapshot, SnapshotResponse, TransferRequest,
+    AppendRequest, AppendResponse, Node, Snapshot, SnapshotResponse, TransferRequest,
     TransferResponse, Types, Vote, VoteRequest, VoteResponse,
 };
 
@@ -44,106 +38,9 @@ const APPEND_DEADLINE: Duration = Duration::from_secs(5);
 /// How many append requests are under way at once to one follower.
 const APPEND_WINDOW: usize = 16;
 
-/// A connection on which nothing was answered for so long is given up: its other end may be gone
-/// without a trace.
-const SILENCE: Duration = Duration::from_secs(2);
-
-/// The same for votes. A connection that a cut has left behind may stall for long; while there is
-/// no leader, that is not worth waiting for.
+/// A connection on which no vote was answered for so long is given up. One that a cut has left behind
+/// may stall for long; while there is no leader, that is not worth waiting for.
 const VOTE_SILENCE: Duration = Duration::from_millis(500);
-
-type RpcResult<T> = Result<T, RPCError<Types>>;
-
-/// A connection to one peer, made when it is needed.
-pub(crate) struct Link {
-    directory: Directory,
-    peer: ServiceName,
-    client: Option<PeerClient>,
-    /// An attempt to connect. It outlives the calls that wait for it, which are impatient.
-    connecting: Option<AbortOnDropHandle<Result<PeerClient, ConnectError>>>,
-    /// Since when calls were made without an answer.
-    silent_since: Option<Instant>,
-    /// How long calls may be made without an answer.
-    silence: Duration,
-}
-
-impl Link {
-    pub(crate) fn new(directory: Directory, peer: ServiceName) -> Self {
-        Self {
-            directory,
-            peer,
-            client: None,
-            connecting: None,
-            silent_since: None,
-            silence: SILENCE,
-        }
-    }
-
-    /// A stub, for a call that is about to be made; connects first, call `patience`.
-    pub(crate) async fn client(&mut self, patience: Duration) -> RpcResult<PeerClient> {
-        if self
-            .silent_since
-            .is_some_and(|since| since.elapsed() > self.silence)
-        {
-            self.forget();
-        }
-        let client = match &self.client {
-            Some(client) => client.clone(),
-            None => self.connect(patience).await?,
-        };
-        self.silent_since.get_or_insert_with(Instant::now);
-        Ok(client)
-    }
-
-    async fn connect(&mut self, patience: Duration) -> RpcResult<PeerClient> {
-        let (directory, peer) = (self.directory.clone(), self.peer);
-        let connecting = self.connecting.get_or_insert_with(|| {
-            AbortOnDropHandle::new(spawn(async move {
-                let stream = directory.connect(peer, Protocol::Raft).await?;
-                let stub = PeerClient::new(client_config(), client_transport(stream));
-                Ok(spawned(stub))
-            }))
-        });
-        let outcome = timeout(patience, connecting)
-            .await
-            .map_err(|_elapsed| unreachable(self.peer, "connecting takes long"))?;
-        self.connecting = None;
-        let connected = outcome.map_err(|panic| unreachable(self.peer, panic))?;
-        let client = connected.map_err(|error| unreachable(self.peer, error))?;
-        self.client = Some(client.clone());
-        Ok(client)
-    }
-
-    /// Notes what came of a call, and gives the connection up where it is to blame.
-    pub(crate) fn settle<T>(
-        &mut self,
-        outcome: Result<Result<T, PeerError>, RpcError>,
-    ) -> RpcResult<T> {
-        match outcome {
-            Ok(answer) => {
-                self.silent_since = None;
-                answer.map_err(|error| unreachable(self.peer, error))
-            }
-            Err(error) => {
-                if !is_late(&error) {
-                    self.forget();
-                }
-                Err(unreachable(self.peer, error))
-            }
-        }
-    }
-
-    fn forget(&mut self) {
-        self.client = None;
-        self.silent_since = None;
-    }
-}
-
-fn unreachable(peer: ServiceName, cause: impl Display) -> RPCError<Types> {
-    // openraft reports the peer and not the cause.
-    debug!(%peer, %cause, "peer unreachable");
-    RPCError::Unreachable(Unreachable::from_string(format!("{peer}: {cause}")))
-}
 
 /// Makes the networks to the members of the group.
 #[derive(Clone)]
@@ -164,14 +61,13 @@ impl Network {
     }
 
     fn network(&self, node: &Node, purpose: Purpose) -> PeerNetwork {
-        let link = || Link::new(self.directory.clone(), node.name);
         let mut votes = self.votes.lock().unwrap_or_else(PoisonError::into_inner);
         let votes = votes.entry(node.name).or_insert_with(|| {
-            let silence = VOTE_SILENCE;
-            Arc::new(tokio::sync::Mutex::new(Link { silence, ..link() }))
+            let link = Link::silent_for(VOTE_SILENCE, self.directory.clone(), node.name);
+            Arc::new(tokio::sync::Mutex::new(link))
         });
         PeerNetwork {
-            link: link(),
+            link: Link::new(self.directory.clone(), node.name),
             votes: votes.clone(),
             purpose,
             to: node.replica,
@@ -215,12 +111,7 @@ impl PeerNetwork {
     ) -> RpcResult<StreamAppendResult<Types>> {
         let client = self.link.client(patience).await?;
         let span = Span::of(&request);
-        let outcome = repeated(|| {
-            call(APPEND_DEADLINE, |context| {
-                client.append(context, self.to, request.clone())
-            })
-        })
-        .await;
+        let outcome = repeated(|| append(&client, self.to, request.clone())).await;
         self.link
             .settle(outcome)
             .map(|response| span.result(response))
@@ -249,10 +140,6 @@ impl PeerNetwork {
     }
 }
 
-fn is_late(error: &RpcError) -> bool {
-    matches!(error, RpcError::DeadlineExceeded)
-}
-
 impl RaftNetworkV2<Types> for PeerNetwork {
     type SnapshotData = Transfer;
 
@@ -262,10 +149,7 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         option: RPCOption,
     ) -> RpcResult<AppendResponse> {
         let client = self.link.client(option.soft_ttl()).await?;
-        let outcome = call(APPEND_DEADLINE, |context| {
-            client.append(context, self.to, request)
-        })
-        .await;
+        let outcome = append(&client, self.to, request).await;
         self.link.settle(outcome)
     }
 
@@ -294,8 +178,10 @@ impl RaftNetworkV2<Types> for PeerNetwork {
             let calls = stream::iter([first])
                 .chain(requests)
                 .map(move |request| {
-                    sent.push(Span::of(&request));
-                    append(client.clone(), to, request)
+                    let span = Span::of(&request);
+                    sent.push(span);
+                    let client = client.clone();
+                    async move { (span, append(&client, to, request).await) }
                 })
                 .buffered(APPEND_WINDOW)
                 .boxed();
@@ -354,7 +240,7 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         if outcome.is_err() {
             self.link.forget();
         }
-        self.link.silent_since = None;
+        self.link.answered();
         outcome
     }
 
@@ -372,94 +258,13 @@ impl RaftNetworkV2<Types> for PeerNetwork {
     }
 }
 
-/// What part of the log an append request covers: after `previous`, up to `last`.
-struct Span {
-    previous: Option<LogId>,
-    last: Option<LogId>,
-}
-
-impl Span {
-    fn of(request: &AppendRequest) -> Self {
-        let previous = request.prev_log_id;
-        let last = request
-            .entries
-            .last()
-            .map(|entry| entry.log_id)
-            .or(previous);
-        Self { previous, last }
-    }
-
-    fn result(&self, response: AppendResponse) -> StreamAppendResult<Types> {
-        response.into_stream_result(self.previous, self.last)
-    }
-}
-
-/// The requests of a stream that were sent and are not answered, in order.
-///
-/// openraft takes an answer for one to every request that ends where the answer does. A request
-/// without entries, sent later, ends there too: so a leader that was deposed since, and is told late of
-/// an append from before, would take itself for confirmed at the time of its last request. Such an
-/// answer is kept from it: the one to the later request says as much.
-#[derive(Clone, Default)]
-struct Outstanding(Arc<Mutex<VecDeque<Span>>>);
-
-impl Outstanding {
-    fn push(&self, span: Span) {
-        self.spans().push_back(span);
-    }
-
-    /// The first request, `span`, is answered. Returns whether openraft may be told.
-    fn answered(&self, span: &Span) -> bool {
-        let mut spans = self.spans();
-        spans.pop_front();
-        spans.iter().all(|later| later.last != span.last)
-    }
-
-    fn spans(&self) -> MutexGuard<'_, VecDeque<Span>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 async fn append(
-    client: PeerClient,
+    client: &PeerClient,
     to: Uuid,
     request: AppendRequest,
-) -> (Span, Result<Result<AppendResponse, PeerError>, RpcError>) {
-    let span = Span::of(&request);
-    let outcome = call(APPEND_DEADLINE, |context| {
+) -> Result<Result<AppendResponse, PeerError>, RpcError> {
+    call(APPEND_DEADLINE, |context| {
         client.append(context, to, request)
     })
-    .await;
-    (span, outcome)
-}
-
-#[cfg(test)]
-mod tests {
-    use openraft::vote::leader_id_std::CommittedLeaderId;
-
-    use super::*;
-
-    fn span(previous: u64, last: u64) -> Span {
-        let id = |index| {
-            Some(LogId {
-                leader_id: CommittedLeaderId::new(1),
-                index,
-            })
-        };
-        Span {
-            previous: id(previous),
-            last: id(last),
-        }
-    }
-
-    #[test]
-    fn an_answer_is_kept_back_while_a_later_request_ends_where_it_does() {
-        let outstanding = Outstanding::default();
-        for span in [span(1, 4), span(4, 4), span(4, 6)] {
-            outstanding.push(span);
-        }
-        assert!(!outstanding.answered(&span(1, 4)));
-        assert!(outstanding.answered(&span(4, 4)));
-        assert!(outstanding.answered(&span(4, 6)));
-    }
+    .await
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::edit::{Edit, EditOutcome};
 use crate::{
-    CacheId, FencingToken, Item, ItemKey, ItemNumber, LeaseId, Refusal, ServiceName, ShopName,
-    Term, Text, Trade, TradeRequest, TradeSequence,
+    CacheId, FencingToken, Item, ItemKey, ItemNumber, LeaseId, Refusal, RequestId, ServiceName,
+    ShopName, Term, Text, Trade, TradeRequest, TradeSequence,
 };
 
 /// The most trades in one [`TradeBatch`], and in one page of the outbox.
@@ -15,6 +16,9 @@ pub const MAX_BATCH: usize = 1024;
 
 /// The most items in one page of a list.
 pub const MAX_PAGE: usize = 1000;
+
+/// How many of the last edits are remembered with what came of them.
+pub const REMEMBERED_EDITS: usize = 1024;
 
 /// Served by every catalog process; all but the leader answer [`CatalogError::NotLeader`].
 #[tarpc::service]
@@ -49,6 +53,13 @@ pub trait Catalog {
     ///
     /// The request is a promise too: see [`LeaseRequest::term`].
     async fn lease(request: LeaseRequest) -> Result<LeaseGrant, CatalogError>;
+
+    /// Makes `edit`. What it made is durable, and no cache shows the item as it was before, when it
+    /// returns.
+    ///
+    /// The same request id again gets the first outcome again, be it a refusal, and nothing changes:
+    /// as long as that is among the last [`REMEMBERED_EDITS`].
+    async fn edit(request: RequestId, edit: Edit) -> Result<EditOutcome, CatalogError>;
 }
 
 /// What a fence found.

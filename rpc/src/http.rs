@@ -7,6 +7,7 @@ use crate::{Item, ItemName, ItemNumber, Money, Order, OrderNumber, Quantity, Sid
 
 /// The envelope of the stock bazaar's answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Data<T> {
     /// What was asked for.
     pub data: T,
@@ -14,6 +15,7 @@ pub struct Data<T> {
 
 /// The answer to `GET /stocks/{name}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Stock {
     /// The item's name.
     pub name: ItemName,
@@ -38,6 +40,7 @@ impl From<&Item> for Stock {
 
 /// The answer to a trade in the stock bazaar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TransactionNumber {
     /// The order's number.
     pub transaction_number: OrderNumber,
@@ -45,6 +48,7 @@ pub struct TransactionNumber {
 
 /// An order, as `GET /orders/{n}` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OrderView {
     /// Its transaction number.
     pub number: OrderNumber,
@@ -80,6 +84,7 @@ impl From<&Order> for OrderView {
 
 /// An error, as RFC 9457 has it, with the original lab's envelope as an extension member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// A URI reference that identifies the type of problem; `about:blank` where the status says it.
     #[serde(rename = "type")]
@@ -87,17 +92,22 @@ pub struct Problem {
     /// The status's phrase.
     pub title: String,
     /// The HTTP status.
+    #[cfg_attr(feature = "schema", schema(minimum = 400, maximum = 599))]
     pub status: u16,
     /// What was wrong with this request, and where.
     pub detail: String,
+    /// The request's id, as its answer's `X-Request-Id` and the logs have it.
+    pub request_id: String,
     /// The original envelope.
     pub error: ErrorEnvelope,
 }
 
 /// The error envelope of the original lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ErrorEnvelope {
     /// The HTTP status.
+    #[cfg_attr(feature = "schema", schema(minimum = 400, maximum = 599))]
     pub code: u16,
     /// A few words, the same for the same kind of error.
     pub message: String,

@@ -77,6 +77,7 @@ impl fmt::Display for FencingToken {
 }
 
 /// A cache lease, as the catalog's leader granted it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaseId {
     /// The catalog group's Raft term of the leader that granted it.
@@ -191,6 +192,8 @@ pub enum ServiceKind {
     Frontend,
     /// The parent of the others, where `bazaar up` runs them.
     Supervisor,
+    /// Users and their tokens.
+    Accounts,
 }
 
 impl ServiceKind {
@@ -203,6 +206,7 @@ impl ServiceKind {
             Self::Order => "order",
             Self::Frontend => "frontend",
             Self::Supervisor => "supervisor",
+            Self::Accounts => "accounts",
         }
     }
 }
@@ -263,6 +267,7 @@ impl FromStr for ServiceName {
             ServiceKind::Order,
             ServiceKind::Frontend,
             ServiceKind::Supervisor,
+            ServiceKind::Accounts,
         ]
         .into_iter()
         .find(|known| known.as_str() == kind)
@@ -275,7 +280,7 @@ impl FromStr for ServiceName {
 /// A text that names no service.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0:?} is not a service name such as order/3 (kinds: nameserver, catalog, order, frontend)"
+    "{0:?} is not a service name such as order/3 (kinds: nameserver, catalog, order, accounts, frontend)"
 )]
 pub struct InvalidName(String);
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ItemNumber, Money, Version};
 
-/// A short text with a bound: not empty, at most `MAX` bytes, no control characters.
+/// A short text with a bound: not empty, at most `MAX` characters (Unicode scalar values, as JSON
+/// Schema counts them), no control characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Text<const MAX: usize>(Arc<str>);
@@ -18,7 +19,7 @@ impl<const MAX: usize> Text<MAX> {
     /// # Errors
     /// Says which bound it breaks.
     pub fn new(text: &str) -> Result<Self, InvalidText> {
-        if text.is_empty() || text.len() > MAX {
+        if text.is_empty() || text.len() > MAX && text.chars().count() > MAX {
             Err(InvalidText::Length { max: MAX })
         } else if text.chars().any(char::is_control) {
             Err(InvalidText::Control)
@@ -38,9 +39,9 @@ impl<const MAX: usize> Text<MAX> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
     /// Empty, or longer than allowed.
-    #[error("a text here has 1 to {max} bytes")]
+    #[error("a text here has 1 to {max} characters")]
     Length {
-        /// The most bytes it may have.
+        /// The most characters it may have.
         max: usize,
     },
     /// It holds control characters.
@@ -71,11 +72,11 @@ impl<const MAX: usize> From<Text<MAX>> for String {
 /// The name of an item, unique over all shops: a [`Text`] without slashes, since it stands in paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct ItemName(Text<{ Self::MAX_BYTES }>);
+pub struct ItemName(Text<{ Self::MAX_LENGTH }>);
 
 impl ItemName {
-    /// The longest name, in bytes of UTF-8.
-    pub const MAX_BYTES: usize = 200;
+    /// The longest name, in characters.
+    pub const MAX_LENGTH: usize = 200;
 
     /// Checks `name`.
     ///
@@ -162,6 +163,12 @@ impl Quantity {
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         Self::new(self.0 + other.0).ok()
+    }
+
+    /// By how many these and `other` differ.
+    #[must_use]
+    pub fn abs_diff(self, other: Self) -> Self {
+        Self(self.0.abs_diff(other.0))
     }
 
     /// This many less `other`; nothing below zero.

@@ -10,10 +10,13 @@
 //! `skip_serializing_if`, and new enum variants go last, because the wire format is not
 //! self-describing (see [`codec`]).
 
+pub mod accounts;
+mod amendment;
 pub mod cache;
 pub mod catalog;
 pub mod codec;
 pub mod connect;
+pub mod edit;
 pub mod http;
 mod ids;
 mod item;
@@ -22,12 +25,17 @@ pub mod naming;
 pub mod net;
 pub mod orders;
 pub mod replica;
+#[cfg(feature = "schema")]
+mod schema;
 mod trade;
 
+pub use amendment::{
+    AmendRequest, Amendment, Change, MAX_UPDATES, OrderState, OrderStatus, Requester,
+};
 pub use ids::{
     CacheId, FencingToken, InvalidName, InvocationId, ItemNumber, LeaseId, OrderNumber, RequestId,
     ServiceKind, ServiceName, Term, Timestamp, TradeSequence, UserId, Version,
 };
 pub use item::{InvalidQuantity, Item, ItemKey, ItemName, Quantity, ShopName, Text};
-pub use money::{InvalidMoney, Money};
+pub use money::{InvalidMoney, Money, Sum};
 pub use trade::{Order, Refusal, Side, Trade, TradeRequest};

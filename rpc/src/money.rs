@@ -1,11 +1,14 @@
 //! Money, in whole cents.
 
 use std::fmt;
+use std::ops::Mul;
 use std::str::FromStr;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+
+use crate::Quantity;
 
 /// An amount of money in cents, from 0 to [`Money::MAX`].
 ///
@@ -14,7 +17,7 @@ use serde_json::value::RawValue;
 pub struct Money(u64);
 
 impl Money {
-    /// The largest amount: 10 million, so that any order's total fits in 64 bits.
+    /// The largest amount: 10 million.
     pub const MAX: Self = Self(1_000_000_000);
 
     /// The amount of `cents`.
@@ -43,7 +46,45 @@ pub struct InvalidMoney;
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Sum(self.0.into()).fmt(f)
+    }
+}
+
+/// What several units cost together, in cents: any price times any quantity.
+///
+/// Text formats show it as they do [`Money`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sum(u128);
+
+impl Sum {
+    /// The sum in cents.
+    #[must_use]
+    pub fn cents(self) -> u128 {
+        self.0
+    }
+}
+
+impl Mul<Quantity> for Money {
+    type Output = Sum;
+
+    fn mul(self, quantity: Quantity) -> Sum {
+        Sum(u128::from(self.0) * u128::from(quantity.units()))
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:02}", self.0 / 100, self.0 % 100)
+    }
+}
+
+impl Serialize for Sum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serialize_decimals(self, serializer)
+        } else {
+            serializer.serialize_u128(self.0)
+        }
     }
 }
 
@@ -66,14 +107,21 @@ impl FromStr for Money {
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            // A raw value, because a float would show 15.90 as 15.9.
-            RawValue::from_string(self.to_string())
-                .map_err(serde::ser::Error::custom)?
-                .serialize(serializer)
+            serialize_decimals(self, serializer)
         } else {
             serializer.serialize_u64(self.0)
         }
     }
+}
+
+/// A raw value, because a float would show 15.90 as 15.9.
+fn serialize_decimals<S: Serializer>(
+    amount: &impl fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    RawValue::from_string(amount.to_string())
+        .map_err(serde::ser::Error::custom)?
+        .serialize(serializer)
 }
 
 impl<'de> Deserialize<'de> for Money {
@@ -131,6 +179,17 @@ mod tests {
             prop_assert_eq!(json.split_once('.').unwrap().1.len(), 2);
             prop_assert_eq!(serde_json::from_str::<Money>(&json).unwrap(), money);
         }
+    }
+
+    #[test]
+    fn the_largest_order_has_a_total() {
+        let total = Money::MAX * Quantity::MAX;
+        let json = serde_json::to_string(&total).unwrap();
+        assert_eq!(json, "10000000000000000000.00");
+        assert_eq!(
+            (Money::from_cents(4999).unwrap() * Quantity::new(3).unwrap()).cents(),
+            14_997
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! reach, and the listener answers with one line:
 //!
 //! ```text
-//! bazaar/2 4f1c… orders order/3        (from the caller)
+//! bazaar/3 4f1c… orders order/3        (from the caller)
 //! ok                                   (from the listener, or:)
 //! no I am catalog/1
 //! ```
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::ServiceName;
 
 /// The version of the protocol: raised when any contract changes.
-const VERSION: &str = "bazaar/2";
+const VERSION: &str = "bazaar/3";
 
 /// The longest greeting line, in bytes, with its line feed.
 const MAX_LINE: usize = 256;
@@ -57,10 +57,12 @@ pub enum Protocol {
     Raft,
     /// The supervisor's control of its processes, private to the `bazaar` command.
     Control,
+    /// [`crate::accounts::Accounts`].
+    Accounts,
 }
 
 impl Protocol {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Naming,
         Self::Catalog,
         Self::Orders,
@@ -68,6 +70,7 @@ impl Protocol {
         Self::Replica,
         Self::Raft,
         Self::Control,
+        Self::Accounts,
     ];
 
     /// The protocol as the greeting spells it.
@@ -81,6 +84,7 @@ impl Protocol {
             Self::Replica => "replica",
             Self::Raft => "raft",
             Self::Control => "control",
+            Self::Accounts => "accounts",
         }
     }
 }

@@ -2,10 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Order, OrderNumber, Refusal, RequestId, ServiceName, TradeRequest, UserId};
+use crate::{
+    AmendRequest, MAX_UPDATES, Order, OrderNumber, OrderState, Refusal, RequestId, Requester,
+    ServiceName, TradeRequest, UserId,
+};
 
 /// The most orders in one page.
 pub const MAX_PAGE: usize = 1000;
+
+/// The most orders with their histories in one page.
+pub const MAX_STATES: usize = 100;
 
 /// Served by every order replica; all but the leader answer [`OrderError::NotLeader`], except where
 /// a call says otherwise.
@@ -15,20 +21,36 @@ pub trait Orders {
     /// order, the order is on a majority of replicas and will be there for ever.
     async fn trade(request: TradeRequest) -> Result<Order, OrderError>;
 
-    /// The orders of `numbers` (at most [`MAX_PAGE`]), in that order; none where there is no such
-    /// order. Linearizable.
+    /// Changes an order, once, however often `request` is sent under its request id: each time it
+    /// returns the state that the change left the order in. When it returns one, the change is on a
+    /// majority of replicas and will be there for ever.
+    ///
+    /// The changes of one order are made one after the other, each upon what the one before has
+    /// left. Where the order is already as is asked, its present state is returned, nothing is
+    /// traded, and nothing is remembered of the request.
+    async fn amend(request: AmendRequest) -> Result<OrderState, OrderError>;
+
+    /// How the order of that number stands. [`OrderError::UnknownOrder`] where there is none that
+    /// `requester` may see; an amendment is not an order of its own. Linearizable.
+    async fn order_state(
+        number: OrderNumber,
+        requester: Requester,
+    ) -> Result<OrderState, OrderError>;
+
+    /// The records of `numbers` (at most [`MAX_PAGE`]), in that order, each as it was made,
+    /// amendments too; none where there is no such record. Linearizable.
     async fn orders(numbers: Vec<OrderNumber>) -> Result<Vec<Option<Order>>, OrderError>;
 
     /// The order that was booked under `request`. Linearizable: none means that it was not booked
     /// by any request that had returned.
     async fn order_of_request(request: RequestId) -> Result<Option<Order>, OrderError>;
 
-    /// One page of a user's orders by number, after `after`. Linearizable.
+    /// One page (at most [`MAX_STATES`]) of a user's orders by number, after `after`. Linearizable.
     async fn orders_of_user(
         user: UserId,
         after: Option<OrderNumber>,
         limit: u32,
-    ) -> Result<Vec<Order>, OrderError>;
+    ) -> Result<Vec<OrderState>, OrderError>;
 
     /// One page (at most [`MAX_PAGE`]) of this replica's own log, from `from` on, as far as this
     /// replica has applied it. Any replica answers.
@@ -68,6 +90,26 @@ pub enum OrderError {
     /// is traded until that is mended.
     #[error("the order log and the catalog disagree: {0}")]
     Inconsistent(String),
+    /// There is no such order, or it is another user's; nothing has changed.
+    #[error("there is no order number {0}")]
+    UnknownOrder(OrderNumber),
+    /// The order cannot be changed as was asked; nothing has changed.
+    #[error(transparent)]
+    Unchangeable(Unchangeable),
+}
+
+/// Why an order cannot be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Unchangeable {
+    /// It is cancelled.
+    #[error("the order is cancelled")]
+    Cancelled,
+    /// It is a trade of an open shop, which is nobody's to change.
+    #[error("the order belongs to no account")]
+    NoAccount,
+    /// It was updated [`MAX_UPDATES`] times. It can still be cancelled.
+    #[error("the order was updated {MAX_UPDATES} times, and can only be cancelled")]
+    TooOften,
 }
 
 impl OrderError {
@@ -76,7 +118,12 @@ impl OrderError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NotLeader { .. } | Self::Busy | Self::Unknown => true,
-            Self::Refused(_) | Self::KeyReused | Self::Invalid(_) | Self::Inconsistent(_) => false,
+            Self::Refused(_)
+            | Self::KeyReused
+            | Self::Invalid(_)
+            | Self::Inconsistent(_)
+            | Self::UnknownOrder(_)
+            | Self::Unchangeable(_) => false,
         }
     }
 }

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    InvocationId, ItemKey, ItemName, ItemNumber, Money, OrderNumber, Quantity, RequestId, ShopName,
-    Timestamp, TradeSequence, UserId, Version,
+    Amendment, InvocationId, ItemKey, ItemName, ItemNumber, Money, OrderNumber, Quantity,
+    RequestId, ShopName, Timestamp, TradeSequence, UserId, Version,
 };
 
 /// The direction of a trade, as the client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Side {
     /// Takes units from the stock.
     Buy,
@@ -24,6 +25,15 @@ impl Side {
         match self {
             Self::Buy => "buy",
             Self::Sell => "sell",
+        }
+    }
+
+    /// The other way.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Buy => Self::Sell,
+            Self::Sell => Self::Buy,
         }
     }
 }
@@ -41,10 +51,13 @@ pub struct TradeRequest {
     pub side: Side,
     /// How many units; never zero.
     pub quantity: Quantity,
-    /// Who asks; nobody in a shop that asks for no account.
+    /// Whose order it is; nobody's in a shop that asks for no account.
     pub user: Option<UserId>,
     /// When a frontend received it.
     pub received: Timestamp,
+    /// The order that this trade amends, and how. Side and quantity are those of the difference
+    /// then, and the user is that order's.
+    pub amends: Option<Amendment>,
 }
 
 /// A trade that the catalog has made: stock has changed, and the order log is to record it.
@@ -60,7 +73,7 @@ pub struct Trade {
     pub name: ItemName,
     /// The item's shop.
     pub shop: ShopName,
-    /// The price of one unit at that moment.
+    /// The price of one unit at that moment; of an amendment, that of the order which it amends.
     pub price: Money,
     /// The item's version right after this trade.
     pub version: Version,
@@ -77,7 +90,8 @@ pub struct Order {
 
 impl Order {
     /// Whether `request`, sent under this order's request id, asks for what this order records.
-    /// Where it does not, an idempotency key was used twice.
+    /// Where it does not, an idempotency key was used twice. Amendments are asked for, and compared,
+    /// by an [`crate::AmendRequest`].
     #[must_use]
     pub fn answers(&self, request: &TradeRequest) -> bool {
         let recorded = &self.trade.request;
@@ -85,7 +99,8 @@ impl Order {
             ItemKey::Number(number) => *number == self.trade.item,
             ItemKey::Name(name) => *name == self.trade.name,
         };
-        same_item
+        recorded.amends.is_none()
+            && same_item
             && recorded.side == request.side
             && recorded.quantity == request.quantity
             && recorded.user == request.user

@@ -88,6 +88,8 @@ impl Arena {
             &orders,
             "--frontends",
             &frontends,
+            "--accounts",
+            "0",
             "--placements",
             file,
         ];
@@ -302,7 +304,10 @@ fn run_state(pid: u32) -> Option<char> {
 fn is_well(process: &ProcessStatus) -> bool {
     let follows = match process.name.kind {
         ServiceKind::Catalog | ServiceKind::Order => process.lag.is_some_and(|lag| lag <= FOLLOWS),
-        ServiceKind::Nameserver | ServiceKind::Frontend | ServiceKind::Supervisor => true,
+        ServiceKind::Nameserver
+        | ServiceKind::Frontend
+        | ServiceKind::Supervisor
+        | ServiceKind::Accounts => true,
     };
     process.state == State::Running && follows
 }

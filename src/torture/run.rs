@@ -312,7 +312,9 @@ mod tests {
     use bazaar_history::{
         Answer, Call, ClientEvent, End, Event, OrderRecord, OrdersLine, Origin, TradeRecord, Writer,
     };
-    use bazaar_rpc::{ItemName, OrderNumber, Quantity, RequestId, Side, TradeSequence, Version};
+    use bazaar_rpc::{
+        ItemName, ItemNumber, OrderNumber, Quantity, RequestId, Side, TradeSequence, Version,
+    };
     use clap::Parser;
 
     use super::*;
@@ -378,9 +380,11 @@ mod tests {
                     sequence: TradeSequence(0),
                     request: RequestId::from_key(None, "k"),
                     item: item.clone(),
+                    item_number: ItemNumber(1),
                     side: Side::Buy,
                     quantity,
                     version: Version(2),
+                    amends: None,
                 };
                 let number = OrderNumber(0);
                 log.write(&OrdersLine::Order(OrderRecord { number, trade }))

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// The import table of ARCHITECTURE.md: each crate, and the ones of ours that it may depend on.
 fn table() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
-    let rows: [(&str, &[&str]); 10] = [
+    let rows: [(&str, &[&str]); 11] = [
         ("bazaar-machine", &[]),
         ("bazaar-rpc", &["bazaar-machine"]),
         ("bazaar-history", &["bazaar-rpc"]),
@@ -18,6 +18,10 @@ fn table() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ),
         ("bazaar-catalog", REPLICATED),
         ("bazaar-order", REPLICATED),
+        (
+            "bazaar-accounts",
+            &["bazaar-machine", "bazaar-rpc", "bazaar-daemon"],
+        ),
         (
             "bazaar-nameserver",
             &["bazaar-machine", "bazaar-rpc", "bazaar-daemon"],

@@ -2,14 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod accounts;
+mod amendments;
 mod bad_input;
 mod cluster;
 mod command;
 mod faults;
 mod freshness;
+mod grpc;
 mod history;
 mod http;
 mod imports;
+#[path = "../../accounts/tests/accounts/postgres.rs"]
+mod postgres;
 mod rebuild;
 mod restart;
 mod shops;

@@ -19,7 +19,7 @@ async fn post_with_key(address: SocketAddr, path: &str, body: &Value, key: &str)
 
 /// What a rebuild that must succeed says.
 #[track_caller]
-fn done(output: Output) -> String {
+pub(crate) fn done(output: Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -33,7 +33,7 @@ fn refused(output: Output) -> String {
 
 /// What `catalog.json` in `dir` says, without what may differ after a rebuild: the terms are new,
 /// no cache holds a lease, and what is recorded need not be remembered.
-fn stock(dir: &Path) -> Value {
+pub(crate) fn stock(dir: &Path) -> Value {
     let text = fs::read(dir.join("catalog-1/catalog.json")).unwrap();
     let mut file: Value = serde_json::from_slice(&text).unwrap();
     let state = file["state"].as_object_mut().unwrap();
@@ -43,7 +43,7 @@ fn stock(dir: &Path) -> Value {
     file["state"].take()
 }
 
-fn rebuild(dir: &Path, flags: &[&str]) -> Output {
+pub(crate) fn rebuild(dir: &Path, flags: &[&str]) -> Output {
     let data = ["catalog", "rebuild", "--data-dir", dir.to_str().unwrap()];
     run(&[&data, flags].concat())
 }

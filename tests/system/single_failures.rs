@@ -52,7 +52,7 @@ async fn kill_9_of_each_process_in_turn_stops_nothing() {
             .iter()
             .map(|process| process["name"].as_str().unwrap().to_owned())
             .collect();
-        assert_eq!(names.len(), 9, "{names:?}");
+        assert_eq!(names.len(), 10, "{names:?}");
         for name in names {
             killed_and_started(&[name.as_str()], cluster, handle).await;
         }

@@ -71,6 +71,21 @@ fn a_ticket_is_settled_when_every_live_lease_has_acknowledged_it() {
 }
 
 #[test]
+fn an_item_that_was_renamed_is_pushed_under_both_names() {
+    let (mut leases, now) = table();
+    let id = grant(&mut leases, holder(1), now).unwrap();
+    let from = leases.latest();
+    let renamed = Invalidation {
+        name: ItemName::new("other").unwrap(),
+        ..change(1, 2)
+    };
+    leases.touch(vec![change(1, 1), change(1, 2), renamed.clone()], now);
+    leases.touch(vec![change(1, 3)], now);
+    let push = leases.push(id, from).unwrap();
+    assert_eq!(push.items, [change(1, 3), renamed]);
+}
+
+#[test]
 fn a_lease_that_runs_out_settles_what_it_never_acknowledged() {
     let (mut leases, now) = table();
     let id = grant(&mut leases, holder(1), now).unwrap();

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bazaar_rpc::catalog::TradeBatch;
+use bazaar_rpc::edit::Edit;
 use bazaar_rpc::{
     FencingToken, InvocationId, ItemName, LeaseId, Quantity, RequestId, Side, Timestamp,
     TradeRequest, TradeSequence,
@@ -54,6 +55,7 @@ fn sales(id: &str, trades: usize) -> Command {
         quantity: Quantity::new(1).unwrap(),
         user: None,
         received: Timestamp(0),
+        amends: None,
     };
     Command::Decide(TradeBatch {
         token: FencingToken {
@@ -87,7 +89,7 @@ fn a_change_is_unsettled_as_soon_as_it_can_be_seen_and_other_items_are_not() {
     let (lease, _) = lease(&machine);
     let applied = apply(&mut machine, &[sales("a", 1)], 2).remove(0);
     assert!(matches!(applied.answer, Answer::Decided(Ok(_))));
-    let ticket_of = |key: &ItemKey| machine.replica.lookup(TERM, key).unwrap().unwrap().1;
+    let ticket_of = |key: &ItemKey| machine.replica.lookup(TERM, key).unwrap().1;
     assert_eq!(ticket_of(&key()), applied.ticket);
     assert!(!is_settled(&machine, ticket_of(&key())));
     let other = ItemKey::Name(ItemName::new("BoarCo").unwrap());
@@ -99,6 +101,39 @@ fn a_change_is_unsettled_as_soon_as_it_can_be_seen_and_other_items_are_not() {
         .settlement
         .acknowledge(lease, applied.ticket);
     assert!(is_settled(&machine, ticket_of(&key())) && is_settled(&machine, of_all));
+}
+
+#[test]
+fn that_there_is_no_item_any_more_is_unsettled_too() {
+    let (_dir, mut machine) = machine();
+    let absent = ItemKey::Name(ItemName::new("nothing").unwrap());
+    let (none, ticket) = machine.replica.lookup(TERM, &absent).unwrap();
+    assert!(none.is_none() && is_settled(&machine, ticket));
+    let (lease, _) = lease(&machine);
+    let number = machine
+        .replica
+        .lookup(TERM, &key())
+        .unwrap()
+        .0
+        .unwrap()
+        .number;
+    let remove = Command::Edit {
+        request: RequestId::fresh(),
+        edit: Edit::Remove {
+            item: number,
+            expected: None,
+        },
+    };
+    let applied = apply(&mut machine, &[remove], 2).remove(0);
+    assert!(matches!(applied.answer, Answer::Edited(Ok(Ok(_)))));
+    for key in [key(), ItemKey::Number(number)] {
+        let (none, ticket) = machine.replica.lookup(TERM, &key).unwrap();
+        assert!(none.is_none() && !is_settled(&machine, ticket));
+    }
+    let settlement = &machine.replica.settlement;
+    settlement.acknowledge(lease, applied.ticket);
+    let (_, ticket) = machine.replica.lookup(TERM, &key()).unwrap();
+    assert!(is_settled(&machine, ticket));
 }
 
 #[test]
@@ -118,10 +153,10 @@ fn a_refusal_waits_for_what_it_shows_too() {
 #[test]
 fn a_new_reign_leaves_nothing_settled() {
     let (_dir, machine) = machine();
-    let (_, before) = machine.replica.lookup(TERM, &key()).unwrap().unwrap();
+    let (_, before) = machine.replica.lookup(TERM, &key()).unwrap();
     assert!(is_settled(&machine, before));
     machine.replica.begin(TERM, 0, None);
-    let (_, ticket) = machine.replica.lookup(TERM, &key()).unwrap().unwrap();
+    let (_, ticket) = machine.replica.lookup(TERM, &key()).unwrap();
     assert!(!is_settled(&machine, ticket));
 }
 
@@ -130,13 +165,10 @@ fn a_reader_of_a_reign_that_is_over_is_turned_away() {
     let (_dir, mut machine) = machine();
     let not_leader = Err(CatalogError::NotLeader { leader: None });
     apply(&mut machine, &[Command::begin(Term(TERM.0 + 1))], 2);
-    assert_eq!(machine.replica.lookup(TERM, &key()), not_leader);
-    assert_eq!(machine.replica.view(TERM, |_| ()).map(|_| None), not_leader);
-    machine
-        .replica
-        .lookup(Term(TERM.0 + 1), &key())
-        .unwrap()
-        .unwrap();
+    assert_eq!(machine.replica.lookup(TERM, &key()).map(|_| ()), not_leader);
+    assert_eq!(machine.replica.view(TERM, |_| ()).map(|_| ()), not_leader);
+    let (found, _) = machine.replica.lookup(Term(TERM.0 + 1), &key()).unwrap();
+    assert!(found.is_some());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use bazaar_rpc::replica::Leadership;
-use bazaar_rpc::{ShopName, TradeSequence};
+use bazaar_rpc::{ItemName, ItemNumber, Money, Quantity, ShopName, TradeSequence};
 
 use crate::state::State;
 
@@ -15,10 +15,23 @@ pub struct Report {
     shops: BTreeMap<ShopName, Totals>,
     /// The sequence number of the next trade.
     next: TradeSequence,
+    /// The items that were edited, as far as the orders tell.
+    edited: Vec<Edited>,
     /// Who led the order group when its log was read.
     read_from: Leadership,
     /// The states that were in the way, and where they are now.
     moved: Vec<(PathBuf, PathBuf)>,
+}
+
+/// An item whose orders tell of edits between them, and not of what those did.
+#[derive(Clone, Debug)]
+struct Edited {
+    number: ItemNumber,
+    name: ItemName,
+    /// At least so many edits.
+    edits: u64,
+    price: Money,
+    quantity: Quantity,
 }
 
 /// The sums over a shop's items.
@@ -38,7 +51,17 @@ impl Report {
         moved: Vec<(PathBuf, PathBuf)>,
     ) -> Self {
         let mut shops = BTreeMap::<_, Totals>::new();
+        let mut edited = Vec::new();
         for stock in state.stocks() {
+            if stock.edits > 0 {
+                edited.push(Edited {
+                    number: stock.item.number,
+                    name: stock.item.name.clone(),
+                    edits: stock.edits,
+                    price: stock.item.price,
+                    quantity: stock.quantity,
+                });
+            }
             let totals = shops.entry(stock.shop.clone()).or_default();
             totals.items += 1;
             totals.initial += u128::from(stock.item.quantity.units());
@@ -49,6 +72,7 @@ impl Report {
         Self {
             shops,
             next: state.next_sequence(),
+            edited,
             read_from,
             moved,
         }
@@ -78,6 +102,27 @@ impl fmt::Display for Report {
                 f,
                 "  {shop}: {items} items; {initial} units when it opened, {bought} bought, {sold} \
                  sold, {quantity} in stock"
+            )?;
+        }
+        if !self.edited.is_empty() {
+            writeln!(
+                f,
+                "edited by an administrator, or restocked, which the order log does not record; look \
+                 these items through:"
+            )?;
+        }
+        for item in &self.edited {
+            let Edited {
+                number,
+                name,
+                edits,
+                price,
+                quantity,
+            } = item;
+            writeln!(
+                f,
+                "  item {number} ({name}): {edits} edits or more; {price} as of its last order, and at \
+                 least {quantity} in stock if none of them took any away"
             )?;
         }
         for (from, to) in &self.moved {

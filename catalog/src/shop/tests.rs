@@ -56,6 +56,13 @@ fn the_shops_that_ship_are_as_the_original_had_them() {
         (books.items.len(), books.policy.max.unwrap().units()),
         (7, 1)
     );
+    let restock = books.policy.restock.as_ref().unwrap();
+    assert_eq!(restock.every.length().as_secs(), 60);
+    assert_eq!((restock.below.units(), restock.to.units()), (1, 10));
+    assert_eq!(
+        (&stocks.policy.restock, &merch.policy.restock),
+        (&None, &None)
+    );
 
     let priced: Vec<_> = merch
         .items
@@ -90,6 +97,12 @@ fn a_wrong_file_is_refused_by_file_line_and_field() {
         assert!(text.contains(from), "{from}");
         text.replace(from, to)
     };
+    let restocking = |fields: &str| {
+        whole(
+            "\"account\": false",
+            &format!("\"account\": false, \"restock\": {{{fields}}}"),
+        )
+    };
     for (text, line, said) in [
         ("not json".to_owned(), 1, "expected"),
         (String::new(), 1, "EOF"),
@@ -99,7 +112,7 @@ fn a_wrong_file_is_refused_by_file_line_and_field() {
         (
             whole("\"s\"", "\"\""),
             2,
-            "shop: a text here has 1 to 64 bytes",
+            "shop: a text here has 1 to 64 characters",
         ),
         (
             whole("\"shop\"", "\"shoop\""),
@@ -122,6 +135,36 @@ fn a_wrong_file_is_refused_by_file_line_and_field() {
             whole("[\"buy\"]", "[\"steal\"]"),
             3,
             "policy.sides[0]: unknown variant `steal`",
+        ),
+        (
+            restocking("\"every\": \"5\", \"below\": 1, \"to\": 2"),
+            3,
+            "policy.restock.every: \"5\" is not a time such as 90s",
+        ),
+        (
+            restocking("\"every\": \"999ms\", \"below\": 1, \"to\": 2"),
+            3,
+            "policy.restock.every: a shop restocks every 1s to",
+        ),
+        (
+            restocking("\"every\": \"31days\", \"below\": 1, \"to\": 2"),
+            3,
+            "policy.restock.every: a shop restocks every 1s to",
+        ),
+        (
+            restocking("\"every\": \"1m\", \"below\": 0, \"to\": 2"),
+            3,
+            "policy.restock: `below` is zero",
+        ),
+        (
+            restocking("\"every\": \"1m\", \"below\": 3, \"to\": 2"),
+            3,
+            "policy.restock: `to` is less than `below`",
+        ),
+        (
+            restocking("\"every\": \"1m\", \"below\": 1"),
+            3,
+            "policy.restock: missing field `to`",
         ),
         (
             whole("\"account\": false", "\"account\": 0"),

@@ -116,11 +116,11 @@ fn a_file_of_another_version_is_refused_as_such() {
     let refusal = refusal(|bytes| {
         let text = String::from_utf8(bytes.clone()).unwrap();
         *bytes = text
-            .replacen("\"format\": 2", "\"format\": 1", 1)
+            .replacen(&format!("\"format\": {FORMAT}"), "\"format\": 1", 1)
             .into_bytes();
     });
     assert!(
-        refusal.contains("format 2") && refusal.contains("format 1"),
+        refusal.contains(&format!("format {FORMAT}")) && refusal.contains("format 1"),
         "{refusal}"
     );
 }

@@ -1,19 +1,27 @@
 //! The state as the shop files and the order log tell it, for a catalog whose disk is lost.
 //!
-//! It promises the very state that the lost catalog was in after the last recorded trade: trades
-//! that it had decided and no order records never happened. Every order is held against what the
-//! shop files and the orders before it lead to, so a wrong shop file or a gap does not go unnoticed.
+//! For items that were changed by trades alone it promises the very state that the lost catalog was
+//! in after the last recorded trade: trades that it had decided and no order records never happened.
+//! Every order is held against what the shop files and the orders before it lead to, so a wrong shop
+//! file or a gap does not go unnoticed.
+//!
+//! Edits and restocks are not in the order log. They show in the versions that trades made: where
+//! versions are missing before an order, its item was edited that often. What the order then says of
+//! name and price is taken over, and where it bought more than there can have been, the rest is taken
+//! for restocked. Such an item is told of (see the report): its stock is a guess from below, and what
+//! was edited after its last order, or was created or removed, is lost.
 
 use std::sync::Arc;
 
 use bazaar_rpc::{
     FencingToken, ItemName, ItemNumber, Money, Order, OrderNumber, Quantity, Refusal, ShopName,
-    Side, Term, Version,
+    Side, Term, Trade, Version,
 };
 
 use super::State;
 use crate::command::Command;
 use crate::shop::Shop;
+use crate::stock::Stock;
 
 /// A state that is being restored.
 pub(crate) struct Restoration {
@@ -34,7 +42,8 @@ pub enum RestoreError {
     /// No shop has the item.
     #[error(
         "order {order} is for item {item} ({name}, shop {shop}), which no shop file has; give its \
-         shop's file with --shop"
+         shop's file with --shop, and where the item was created while the shop was open, add it to \
+         a shop file, as it was then"
     )]
     UnknownItem {
         /// The order.
@@ -127,9 +136,35 @@ impl Restoration {
                 shop: trade.shop.clone(),
             });
         };
-        if (&stock.item.name, &stock.shop, stock.item.price)
-            != (&trade.name, &trade.shop, trade.price)
-        {
+        let due = stock.version.next();
+        if trade.version < due {
+            return Err(RestoreError::Version {
+                order: number,
+                name: trade.name.clone(),
+                recorded: trade.version,
+                restored: due,
+            });
+        }
+        let (side, quantity) = (trade.request.side, trade.request.quantity);
+        let refused = |refusal| RestoreError::Stock {
+            order: number,
+            side,
+            quantity,
+            name: trade.name.clone(),
+            refusal,
+        };
+        let former = stock.item.name.clone();
+        let edits = trade.version.0 - due.0;
+        let stock = match edits {
+            0 => stock.clone(),
+            _ => Arc::new(self.edited(stock, edits, trade).map_err(refused)?),
+        };
+        // Where an edited item's name could not be taken over, it has kept the one before.
+        let has_name = stock.item.name == trade.name || stock.edits > 0;
+        // An amendment has its order's price, which that order was held against.
+        let amends = trade.request.amends;
+        let price = amends.map_or(stock.item.price, |amendment| amendment.price);
+        if !has_name || (&stock.shop, price) != (&trade.shop, trade.price) {
             return Err(RestoreError::OtherItem {
                 order: number,
                 item: trade.item,
@@ -138,27 +173,42 @@ impl Restoration {
                 price: trade.price,
             });
         }
-        let (side, quantity) = (trade.request.side, trade.request.quantity);
-        let traded = stock
-            .traded(side, quantity)
-            .map_err(|refusal| RestoreError::Stock {
-                order: number,
-                side,
-                quantity,
-                name: trade.name.clone(),
-                refusal,
-            })?;
-        if traded.version != trade.version {
-            return Err(RestoreError::Version {
-                order: number,
-                name: trade.name.clone(),
-                recorded: trade.version,
-                restored: traded.version,
-            });
+        let traded = stock.traded(side, quantity).map_err(refused)?;
+        if traded.item.name != former {
+            self.state.numbers.remove(&former);
+            let name = traded.item.name.clone();
+            self.state.numbers.insert(name, trade.item);
         }
         self.state.items.insert(trade.item, Arc::new(traded));
+        self.state.edits += edits;
         self.state.next = self.state.next.next();
         Ok(())
+    }
+
+    /// What may have become of `stock` by so many `edits`, after which `trade` was made.
+    fn edited(&self, stock: &Stock, edits: u64, trade: &Trade) -> Result<Stock, Refusal> {
+        let mut edited = Stock {
+            version: Version(stock.version.0 + edits),
+            edits: stock.edits + edits,
+            ..stock.clone()
+        };
+        let item = Arc::make_mut(&mut edited.item);
+        if trade.request.amends.is_none() {
+            item.price = trade.price;
+        }
+        if !self.state.numbers.contains_key(&trade.name) {
+            item.name = trade.name.clone();
+        }
+        let units = trade.request.quantity;
+        let room = Quantity::MAX.checked_sub(units).unwrap_or_default();
+        let quantity = match trade.request.side {
+            Side::Buy => edited.quantity.max(units),
+            Side::Sell => edited.quantity.min(room),
+        };
+        edited
+            .set_quantity(quantity)
+            .map_err(|_full| Refusal::StockFull)?;
+        Ok(edited)
     }
 
     /// Ends with the order log. `fence` is a token that no order leader holds, and that is higher

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use bazaar_rpc::{InvocationId, Money, Quantity, Side, Timestamp, UserId, Version};
+use bazaar_rpc::edit::{Edit, EditOutcome, EditRefusal, ItemChange, NewItem};
+use bazaar_rpc::{InvocationId, Money, OrderNumber, Quantity, Side, Timestamp, UserId, Version};
 use proptest::prelude::*;
 
 use super::*;
@@ -38,6 +39,7 @@ fn both_ways() -> Policy {
         min: quantity(1),
         max: None,
         account: false,
+        restock: None,
     }
 }
 
@@ -47,6 +49,7 @@ fn for_members() -> Policy {
         min: quantity(1),
         max: Some(quantity(3)),
         account: true,
+        restock: serde_json::from_str(r#"{"every": "1m", "below": 2, "to": 5}"#).unwrap(),
     }
 }
 
@@ -93,6 +96,23 @@ pub(super) fn request(id: &str, item: u64, side: Side, units: u64) -> TradeReque
         quantity: quantity(units),
         user: None,
         received: Timestamp(0),
+        amends: None,
+    }
+}
+
+/// A request that amends an order of item 10, which the shop sells to members one to three at a
+/// time, from so many units to so many.
+pub(super) fn amendment(id: &str, from: u64, to: u64) -> TradeRequest {
+    let amends = Amendment {
+        order: OrderNumber(0),
+        price: Money::from_cents(777).unwrap(),
+        from: quantity(from),
+        to: quantity(to),
+    };
+    TradeRequest {
+        user: Some(UserId(7)),
+        amends: Some(amends),
+        ..request(id, 10, amends.side(Side::Buy), amends.difference().units())
     }
 }
 
@@ -130,11 +150,11 @@ fn item(state: &State, number: u64) -> Item {
 /// What must hold of every state.
 fn assert_sound(state: &State) {
     for (number, stock) in &state.items {
-        let left = stock.item.quantity.units() + stock.sold;
-        let right = stock.quantity.units() + stock.bought;
+        let came = stock.item.quantity.units() + stock.restocked + stock.sold;
+        let went = stock.quantity.units() + stock.written_off + stock.bought;
         assert_eq!(
-            left, right,
-            "initial + sold = quantity + bought of {number}"
+            came, went,
+            "initial + restocked + sold = quantity + written off + bought of {number}"
         );
         assert!(stock.quantity <= Quantity::MAX);
         assert_eq!(stock.item().volume, stock.bought + stock.sold);
@@ -221,6 +241,108 @@ fn every_rule_of_a_shop_has_its_refusal() {
         assert_eq!(state, before, "a refused trade changes nothing");
     }
     trade(&mut state, member(request("a", 10, Side::Buy, 3))).unwrap();
+}
+
+#[test]
+fn an_amendment_moves_the_difference_at_its_orders_price_whichever_way_the_shop_trades() {
+    let mut state = opened();
+    let bought = TradeRequest {
+        user: Some(UserId(7)),
+        ..request("order", 10, Side::Buy, 1)
+    };
+    trade(&mut state, bought).unwrap();
+    for (from, to, left) in [(1, 3, 2), (3, 2, 3), (2, 0, 5)] {
+        let made = trade(&mut state, amendment(&format!("to {to}"), from, to)).unwrap();
+        assert_eq!(made.price, Money::from_cents(777).unwrap());
+        let item = item(&state, 10);
+        assert_eq!(
+            (item.quantity, item.version),
+            (quantity(left), made.version)
+        );
+        assert_sound(&state);
+    }
+    // Once and no more, however often it is sent.
+    let again = trade(&mut state, amendment("to 0", 2, 0)).unwrap();
+    assert_eq!(again.version, item(&state, 10).version);
+}
+
+#[test]
+fn what_was_bought_of_an_item_can_be_given_back_when_it_is_removed_since() {
+    let mut state = opened();
+    let bought = TradeRequest {
+        user: Some(UserId(7)),
+        ..request("order", 10, Side::Buy, 2)
+    };
+    trade(&mut state, bought).unwrap();
+    let remove = Edit::Remove {
+        item: ItemNumber(10),
+        expected: None,
+    };
+    edited(&mut state, "remove", remove).0.unwrap();
+    let more = trade(&mut state, amendment("more", 2, 3));
+    assert_eq!(more, Err(Refusal::UnknownItem));
+    trade(&mut state, amendment("less", 2, 1)).unwrap();
+    trade(&mut state, amendment("none", 1, 0)).unwrap();
+    assert_eq!(state.lookup(&ItemKey::Number(ItemNumber(10))), None);
+    assert_sound(&state);
+}
+
+#[test]
+fn a_shops_bounds_are_for_what_an_order_is_amended_to() {
+    let mut state = opened();
+    let (min, max) = (quantity(1), quantity(3));
+    let nobodys = TradeRequest {
+        user: None,
+        ..amendment("a", 3, 2)
+    };
+    let mut far = amendment("a", 1, 3);
+    far.item = ItemKey::Number(ItemNumber(99));
+    trade(
+        &mut state,
+        TradeRequest {
+            user: Some(UserId(7)),
+            ..request("order", 10, Side::Buy, 3)
+        },
+    )
+    .unwrap();
+    trade(&mut state, amendment("two left", 1, 2)).unwrap();
+    for (request, refusal) in [
+        (
+            amendment("a", 3, 4),
+            Refusal::QuantityNotAllowed { min, max },
+        ),
+        (nobodys, Refusal::AccountRequired),
+        (far, Refusal::UnknownItem),
+        (
+            amendment("a", 1, 3),
+            Refusal::NotEnoughStock {
+                available: quantity(1),
+            },
+        ),
+    ] {
+        let before = state.clone();
+        assert_eq!(trade(&mut state, request), Err(refusal));
+        assert_eq!(state, before, "a refused amendment changes nothing");
+    }
+}
+
+#[test]
+fn an_amendment_that_trades_other_than_its_difference_is_no_request() {
+    let mut state = opened();
+    let more = TradeRequest {
+        quantity: quantity(2),
+        ..amendment("a", 3, 2)
+    };
+    for unsound in [more, amendment("a", 2, 2)] {
+        let (token, recorded, before) = (state.fence, state.forgotten, state.clone());
+        let batch = vec![request("b", 1, Side::Buy, 1), unsound];
+        let (outcome, touched) = decide(&mut state, token, recorded, batch);
+        assert!(
+            matches!(outcome, Err(CatalogError::Invalid(_))),
+            "{outcome:?}"
+        );
+        assert_eq!((&state, touched), (&before, vec![]));
+    }
 }
 
 #[test]
@@ -496,6 +618,15 @@ enum Step {
         term: u64,
     },
     Open,
+    /// An edit, under that request id.
+    Edit {
+        id: u8,
+        edit: Edit,
+    },
+    /// All items that are low, and one that need not be.
+    Replenish {
+        item: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -508,7 +639,92 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(trades, behind, record)| Step::Decide { trades, behind, record }),
         1 => (0..8_u64).prop_map(|term| Step::Fence { term }),
         1 => Just(Step::Open),
+        6 => (0..60_u8, edit()).prop_map(|(id, edit)| Step::Edit { id, edit }),
+        1 => (1..12_u64).prop_map(|item| Step::Replenish { item }),
     ]
+}
+
+/// Names of items, some of which are taken.
+fn names() -> impl Strategy<Value = ItemName> {
+    (1..14_u64).prop_map(|number| name(&format!("item {number}")))
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let units = || prop_oneof![0..5_u64, Just(60), Just(Quantity::MAX.units())].prop_map(quantity);
+    let item = || {
+        let expected = prop::option::weighted(0.3, (1..6_u64).prop_map(Version));
+        ((1..14_u64).prop_map(ItemNumber), expected)
+    };
+    let new = (prop::option::of(4..14_u64), names(), any::<bool>(), units());
+    let change = (item(), prop::option::of(names()), prop::option::of(units()));
+    prop_oneof![
+        new.prop_map(|(number, name, is_open, quantity)| Edit::Create(NewItem {
+            number: number.map(ItemNumber),
+            quantity,
+            ..new_item(name, if is_open { "open" } else { "members" })
+        })),
+        change.prop_map(|((item, expected), name, quantity)| Edit::Change {
+            item,
+            expected,
+            change: ItemChange {
+                name,
+                quantity,
+                ..ItemChange::default()
+            },
+        }),
+        (item(), units()).prop_map(|((item, expected), units)| Edit::Restock {
+            item,
+            expected,
+            units
+        }),
+        item().prop_map(|(item, expected)| Edit::Remove { item, expected }),
+    ]
+}
+
+/// An item to be, without a number and without stock.
+pub(super) fn new_item(name: ItemName, shop: &str) -> NewItem {
+    NewItem {
+        number: None,
+        name,
+        shop: ShopName::new(shop).unwrap(),
+        category: None,
+        price: Money::from_cents(100).unwrap(),
+        quantity: Quantity::default(),
+        description: None,
+        slogan: None,
+    }
+}
+
+/// Makes `edit` under the request id of `id`.
+pub(super) fn edited(state: &mut State, id: &str, edit: Edit) -> (EditOutcome, Vec<Invalidation>) {
+    let (request, mut touched) = (RequestId::from_key(None, id), Vec::new());
+    match state.apply(Command::Edit { request, edit }, &mut touched) {
+        Answer::Edited(outcome) => (outcome.unwrap(), touched),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Has those of `items` restocked that are low.
+pub(super) fn replenished(state: &mut State, items: &[u64]) -> Vec<Invalidation> {
+    let (items, mut touched) = (items.iter().copied().map(ItemNumber).collect(), Vec::new());
+    let answer = state.apply(Command::Replenish { items }, &mut touched);
+    assert_eq!(answer, Answer::Replenished);
+    touched
+}
+
+/// The units that came otherwise than by trades, less those that went, and the versions.
+#[derive(Default)]
+struct Beside(BTreeMap<ItemNumber, i128>);
+
+impl Beside {
+    /// Counts what `after` has more than `before`, of `number`.
+    fn count(&mut self, number: ItemNumber, before: &State, after: &State) {
+        let units = |state: &State| state.items.get(&number).map_or(0, |it| it.quantity.units());
+        *self.0.entry(number).or_default() += i128::from(units(after)) - i128::from(units(before));
+        let versions = |state: &State| state.items.get(&number).map_or(0, |it| it.version.0);
+        assert_eq!(versions(after), versions(before) + 1);
+        assert_eq!(after.edits, before.edits + 1);
+    }
 }
 
 proptest! {
@@ -516,10 +732,52 @@ proptest! {
     fn no_history_oversells_doubles_or_leaves_a_gap(steps in prop::collection::vec(step(), 1..60)) {
         let mut state = opened();
         let mut booked = BTreeMap::<TradeSequence, Trade>::new();
+        let mut beside = Beside::default();
+        for shop in shops() {
+            for item in shop.items {
+                beside.0.insert(item.number, item.quantity.units().into());
+            }
+        }
+        let mut answered = BTreeMap::<u8, (Edit, EditOutcome)>::new();
         for step in steps {
             match step {
+                Step::Edit { id, edit } => {
+                    let before = state.clone();
+                    let (outcome, touched) = edited(&mut state, &id.to_string(), edit.clone());
+                    if let Some((asked, first)) = answered.get(&id) {
+                        let reused = Err(EditRefusal::KeyReused);
+                        let expected = if *asked == edit { first } else { &reused };
+                        prop_assert_eq!(&outcome, expected);
+                        prop_assert_eq!(&state, &before);
+                        continue;
+                    }
+                    answered.insert(id, (edit, outcome.clone()));
+                    let Ok(item) = outcome else {
+                        prop_assert_eq!((&state.items, &state.numbers), (&before.items, &before.numbers));
+                        prop_assert_eq!((touched, state.edits), (vec![], before.edits));
+                        continue;
+                    };
+                    beside.count(item.number, &before, &state);
+                    // Caches are told under every name by which the item was known or is.
+                    let told: BTreeSet<_> = touched.iter().map(|change| &change.name).collect();
+                    let former = before.items.get(&item.number).map(|stock| &stock.item.name);
+                    prop_assert_eq!(told, former.into_iter().chain([&item.name]).collect());
+                    for change in &touched {
+                        prop_assert_eq!((change.number, change.version), (item.number, item.version));
+                    }
+                }
+                Step::Replenish { item } => {
+                    let before = state.clone();
+                    let touched = replenished(&mut state, &[item, 10]);
+                    for change in touched {
+                        beside.count(change.number, &before, &state);
+                        prop_assert_eq!(state.items[&change.number].quantity, quantity(5));
+                    }
+                    prop_assert!(state.stocks().all(|stock| stock.item.number.0 != 10 || !state.is_low(stock)));
+                }
                 Step::Open => {
                     let before = state.clone();
+                    prop_assert_eq!(state.missing(&shops()), vec![]);
                     let open = Command::Open { term: state.reign, shops: shops() };
                     state.apply(open, &mut Vec::new());
                     prop_assert_eq!(&state, &before);
@@ -566,16 +824,21 @@ proptest! {
             assert_sound(&state);
         }
         prop_assert_eq!(booked.len() as u64, state.next.0, "sequence numbers have no gap");
-        // The stock is what the trades say.
-        for shop in shops() {
-            for opened in shop.items {
-                let mut units = i128::from(opened.quantity.units());
-                for trade in booked.values().filter(|trade| trade.item == opened.number) {
-                    let traded = i128::from(trade.request.quantity.units());
-                    units += if trade.request.side == Side::Buy { -traded } else { traded };
-                }
-                prop_assert_eq!(i128::from(item(&state, opened.number.0).quantity.units()), units);
+        // The stock is what trades and edits say.
+        prop_assert_eq!(state.items.len(), beside.0.len(), "no item is ever forgotten");
+        for (number, mut units) in beside.0 {
+            let stock = &state.items[&number];
+            let trades = booked.values().filter(|trade| trade.item == number);
+            for trade in trades.clone() {
+                let traded = i128::from(trade.request.quantity.units());
+                units += if trade.request.side == Side::Buy { -traded } else { traded };
             }
+            prop_assert_eq!(i128::from(stock.quantity.units()), units);
+            prop_assert_eq!(stock.version.0, 1 + stock.edits + trades.count() as u64);
+            let found = state.lookup(&ItemKey::Number(number));
+            prop_assert_eq!(found.is_none(), stock.removed);
+            let by_name = state.lookup(&ItemKey::Name(stock.item.name.clone()));
+            prop_assert!(stock.removed || by_name == found);
         }
     }
 }

@@ -7,9 +7,10 @@ use bazaar_daemon::{App as _, Tasks};
 use bazaar_nameserver as nameserver;
 use bazaar_rpc::catalog::{CatalogError, Fence, TradeBatch};
 use bazaar_rpc::connect::{client_config, client_transport, within};
+use bazaar_rpc::edit::{Edit, EditOutcome};
 use bazaar_rpc::net::Protocol;
 use bazaar_rpc::replica::{ReplicaClient, ReplicaStatus};
-use bazaar_rpc::{Item, ServiceKind, ServiceName, Side, Term, TradeSequence};
+use bazaar_rpc::{Item, Quantity, RequestId, ServiceKind, ServiceName, Side, Term, TradeSequence};
 use futures::{StreamExt, stream};
 use tempfile::TempDir;
 
@@ -131,6 +132,19 @@ impl Group {
         }
     }
 
+    /// Has `edit` made under the request id of `id`, by whoever leads, however often that takes.
+    async fn edit(&self, id: &str, edit: &Edit) -> EditOutcome {
+        let request = RequestId::from_key(None, id);
+        loop {
+            let (leader, _) = self.fence().await;
+            let client = &self.members[leader].as_ref().unwrap().client;
+            let answer = client.edit(within(PATIENCE), request, edit.clone()).await;
+            if let Ok(Ok(outcome)) = answer {
+                return outcome;
+            }
+        }
+    }
+
     /// Waits until `member` is as far as `is_there` wants it.
     async fn wait_for(&self, member: usize, is_there: impl Fn(&ReplicaStatus) -> bool) {
         let member = self.members[member].as_ref().unwrap();
@@ -178,6 +192,32 @@ async fn a_new_leader_goes_on_with_every_trade_of_the_one_that_died() {
         let (_, fence) = group.fence().await;
         assert_eq!((fence.next.0, fence.forgotten.0), (made, 0));
         assert_eq!(group.item("FishCo").await, item);
+        group.start_member(leader).await;
+    }
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_whose_leader_dies_is_made_once_however_often_it_is_sent() {
+    let mut group = Group::start().await;
+    let item = group.item("FishCo").await.number;
+    let restock = Edit::Restock {
+        item,
+        expected: None,
+        units: Quantity::new(5).unwrap(),
+    };
+    for round in 1..=4_u64 {
+        let (leader, _) = group.fence().await;
+        let client = group.members[leader].as_ref().unwrap().client.clone();
+        let request = RequestId::from_key(None, &round.to_string());
+        let first = client.edit(within(PATIENCE), request, restock.clone());
+        // In some rounds the leader dies before it answers, and in others after.
+        let patience = Duration::from_millis(round - 1);
+        let _may_be_lost = tokio::time::timeout(patience, first).await;
+        group.crash(leader).await;
+        let outcome = group.edit(&round.to_string(), &restock).await.unwrap();
+        assert_eq!(outcome.quantity.units(), 100 + 5 * round);
+        assert_eq!(group.item("FishCo").await, outcome);
         group.start_member(leader).await;
     }
     group.stop().await;

@@ -188,5 +188,6 @@ pub(crate) fn request(id: &str, item: &str, side: Side, units: u64) -> TradeRequ
         quantity: Quantity::new(units).unwrap(),
         user: None,
         received: Timestamp::now(),
+        amends: None,
     }
 }

@@ -339,6 +339,7 @@ fn problem(status: StatusCode, message: &str) -> Answer {
         kind: "about:blank".into(),
         title: status.to_string(),
         status: status.as_u16(),
+        request_id: "one".into(),
         detail: message.into(),
         error: ErrorEnvelope {
             code: status.as_u16(),

@@ -11,6 +11,7 @@ use bazaar_rpc::{Item, ItemKey, ItemName, LeaseId, Term};
 use dashmap::{DashMap, Entry};
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use super::ring::Ring;
 use super::slot::{Fetch, Flight, Outcome, Slot, State, Waiter};
@@ -70,7 +71,7 @@ struct Counters {
 }
 
 /// What happened since the process started, and what there is now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Counts {
     /// The most items kept.
     pub capacity: usize,

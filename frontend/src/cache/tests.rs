@@ -132,6 +132,52 @@ fn an_overtaken_fetch_is_not_joined_and_caches_only_what_is_new_enough() {
 }
 
 #[test]
+fn an_item_that_is_removed_is_gone_and_one_that_is_new_is_looked_for_again() {
+    let (cache, now) = leased(10);
+    let key = key(0, true);
+    let fetch = lead(&cache, &key, now);
+    cache.complete(fetch, Ok(Some(Arc::new(item(0, 1)))));
+    cache.invalidate(&changed(0, 2));
+    // That there is none is not kept, so that nothing is wrong about it later.
+    for _ in 0..2 {
+        let fetch = lead(&cache, &key, now);
+        cache.complete(fetch, Ok(None));
+    }
+    // A fetch that has found none when the item is created is joined by nobody.
+    let overtaken = lead(&cache, &key, now);
+    cache.invalidate(&changed(0, 1));
+    let fetch = lead(&cache, &key, now);
+    cache.complete(overtaken, Ok(None));
+    cache.complete(fetch, Ok(Some(Arc::new(item(0, 1)))));
+    assert!(is_hit(&cache, &key, now));
+}
+
+#[test]
+fn a_name_that_passes_to_another_item_shows_that_one_whatever_its_version() {
+    let (cache, now) = leased(10);
+    let key = key(0, true);
+    let fetch = lead(&cache, &key, now);
+    cache.complete(fetch, Ok(Some(Arc::new(item(0, 900)))));
+    // The item is renamed, and item 1, which has changed less often, is given its name.
+    cache.invalidate(&changed(0, 901));
+    let [change] = changed(1, 5);
+    cache.invalidate(&[Invalidation {
+        name: name(0),
+        ..change
+    }]);
+    let heir = Item {
+        name: name(0),
+        ..item(1, 5)
+    };
+    let fetch = lead(&cache, &key, now);
+    cache.complete(fetch, Ok(Some(Arc::new(heir.clone()))));
+    match cache.lookup(&key, || now) {
+        Lookup::Hit(hit) => assert_eq!(*hit, heir),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn nothing_is_served_when_the_lease_runs_out_nor_under_the_next_one() {
     let (cache, now) = leased(10);
     let key = key(0, true);

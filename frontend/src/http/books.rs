@@ -2,89 +2,133 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use bazaar_rpc::catalog::ListQuery;
 use bazaar_rpc::http::OrderView;
 use bazaar_rpc::{
     Item, ItemKey, ItemName, ItemNumber, Money, Quantity, Refusal, Side, Text, Version,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Shared;
-use super::extract::{Freshness, Param, QueryOf, RequestKey};
-use super::json::NoBody;
+use super::conditional::Conditions;
+use super::contract::{self, ItemProblems, ListProblems, PurchaseProblems};
+use super::extract::{Param, QueryOf, RequestKey, percent_encoded};
+use super::json::{NoBody, Nothing};
 use super::orders::headers;
-use super::products::Page;
+use super::page::{Page, Paged};
 use crate::Error;
 
 /// A book is bought one at a time.
 const ONE: u64 = 1;
 
-/// `GET /search/{topic}`
+/// Find books by their topic.
+///
+/// Any shop's items are found by their category.
+#[utoipa::path(
+    get,
+    path = "/search/{topic}",
+    operation_id = "searchBooks",
+    tag = contract::BOOKS,
+    params(("topic" = Text<200>, Path, description = "The topic, in full."), Page),
+    responses(
+        (
+            status = 200,
+            description = "One page of what was found, by number; empty where nothing was.",
+            body = Vec<Title>,
+            headers(("Link" = String, description = "The next page, where there may be one: `<…>; rel=\"next\"`.")),
+            example = json!([{"id": 2, "title": "RPCs for Dummies"}]),
+        ),
+        ListProblems,
+    )
+)]
 pub(super) async fn search(
     State(frontend): Shared,
     Param(topic): Param<Text<200>>,
     QueryOf(page): QueryOf<Page>,
-) -> Result<Json<Vec<Title>>, Error> {
+) -> Result<Paged<Title>, Error> {
+    let path = format!("/search/{}", percent_encoded(topic.as_str()));
     let query = ListQuery {
         category: Some(topic),
         ..page.query()?
     };
     let books = frontend.items.list(&query).await?;
-    Ok(Json(
-        books
-            .into_iter()
-            .map(|book| Title {
-                id: book.number,
-                title: book.name,
-            })
-            .collect(),
-    ))
+    let next = |last| Page {
+        after: Some(last),
+        ..page
+    };
+    Paged::new(books, &query, &path, next, |book| Title {
+        id: book.number,
+        title: book.name,
+    })
 }
 
-/// `GET /info/{id}` and `GET /lookup/{id}`
+/// Look a book up.
+#[utoipa::path(
+    get,
+    path = "/info/{id}",
+    operation_id = "getBook",
+    tag = contract::BOOKS,
+    params(("id" = ItemNumber, Path, description = "The book's item number."), Conditions),
+    responses(
+        (status = 200, description = "The book as it is.", body = Book),
+        ItemProblems,
+    )
+)]
 pub(super) async fn info(
     State(frontend): Shared,
     Param(id): Param<ItemNumber>,
-    freshness: Freshness,
-) -> Result<Json<Book>, Error> {
-    let item = frontend.item(ItemKey::Number(id), freshness).await?;
-    Ok(Json(Book::from(&*item)))
+    conditions: Conditions,
+) -> Result<Response, Error> {
+    let item = frontend
+        .item(ItemKey::Number(id), conditions.freshness)
+        .await?;
+    conditions.answer(item.version, &Book::from(&*item))
 }
 
-/// `POST /purchase/{id}` and `POST /buy/{id}`
+/// Buy one copy of a book.
+#[utoipa::path(
+    post,
+    path = "/purchase/{id}",
+    operation_id = "purchaseBook",
+    tag = contract::BOOKS,
+    params(("id" = ItemNumber, Path, description = "The book's item number."), RequestKey),
+    request_body(content = Option<Nothing>, description = "Nothing, or an empty object."),
+    responses(
+        (status = 200, description = "The order, made and recorded.", body = Purchase),
+        PurchaseProblems,
+    )
+)]
 pub(super) async fn purchase(
     State(frontend): Shared,
     Param(id): Param<ItemNumber>,
     RequestKey(request): RequestKey,
     _: NoBody,
-) -> Result<impl IntoResponse, Error> {
+) -> Result<Response, Error> {
     let one = Quantity::new(ONE).map_err(|error| Error::Malformed(error.to_string()))?;
     let item = ItemKey::Number(id);
     let traded = match frontend.trades.trade(request, item, Side::Buy, one).await {
         Err(Error::Refused(Refusal::NotEnoughStock { .. })) => return Err(Error::OutOfStock),
         outcome => outcome?,
     };
-    Ok((
-        headers(&traded),
-        Json(Purchase {
-            order: OrderView::from(&traded.order),
-        }),
-    ))
+    let order = OrderView::from(&traded.order);
+    Ok((headers(&traded), Json(Purchase { order })).into_response())
 }
 
 /// A book that was found.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Title {
     id: ItemNumber,
     title: ItemName,
 }
 
 /// All about a book.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Book {
     id: ItemNumber,
     title: ItemName,
+    #[schema(required)]
     topic: Option<Text<200>>,
     quantity: Quantity,
     price: Money,
@@ -105,7 +149,7 @@ impl From<&Item> for Book {
 }
 
 /// The answer to a purchase.
-#[derive(Serialize)]
-struct Purchase {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Purchase {
     order: OrderView,
 }

@@ -3,10 +3,13 @@
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::HeaderMap;
-use axum::http::header::CACHE_CONTROL;
 use axum::http::request::Parts;
-use bazaar_rpc::{ItemName, ItemNumber, OrderNumber, RequestId, Text};
+use bazaar_rpc::{ItemName, ItemNumber, OrderNumber, RequestId, Text, UserId};
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::Error;
 use crate::http::excerpt;
@@ -33,6 +36,14 @@ impl Segment for Text<200> {
 }
 
 impl Segment for ItemNumber {
+    fn parse(text: &str) -> Result<Self, String> {
+        parse_number(text)
+            .map(Self)
+            .ok_or_else(|| not_a_number("id", text))
+    }
+}
+
+impl Segment for UserId {
     fn parse(text: &str) -> Result<Self, String> {
         parse_number(text)
             .map(Self)
@@ -105,62 +116,80 @@ pub(super) fn parse_numbers(list: &str, max: usize) -> Result<Vec<OrderNumber>, 
     Ok(numbers)
 }
 
-/// How new a lookup's answer has to be. Either is as new as every acknowledged trade.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Freshness {
-    /// As the cache has it, where it has it.
-    AsCached,
-    /// As the catalog has it: the request carries `Cache-Control: no-cache`.
-    FromCatalog,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Freshness {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let asks = |value: &str| {
-            value
-                .split(',')
-                .any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
-        };
-        let mut values = parts.headers.get_all(CACHE_CONTROL).iter();
-        Ok(if values.any(|value| value.to_str().is_ok_and(asks)) {
-            Self::FromCatalog
-        } else {
-            Self::AsCached
-        })
-    }
-}
-
 /// The id of a request to trade: of its `Idempotency-Key` where it has one, a new one otherwise.
 pub(super) struct RequestKey(pub(super) RequestId);
 
+/// The header that makes a request to trade safe to repeat.
+pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
 /// The longest idempotency key, in bytes.
-const MAX_KEY: usize = 255;
+pub(crate) const MAX_KEY: usize = 255;
 
 impl<S: Send + Sync> FromRequestParts<S> for RequestKey {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        request_id(&parts.headers).map(Self)
+        request_id(&parts.headers, None).map(Self)
     }
 }
 
-fn request_id(headers: &HeaderMap) -> Result<RequestId, Error> {
-    let mut keys = headers.get_all("idempotency-key").iter();
+impl IntoParams for RequestKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let key = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(MAX_KEY))
+            .pattern(Some("^[!-~]+$"));
+        let parameter = ParameterBuilder::new()
+            .name(IDEMPOTENCY_KEY)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(
+                "Makes the request safe to repeat: the same key and the same request are one order, \
+                 however often they are sent.",
+            ))
+            .schema(Some(key));
+        vec![parameter.build()]
+    }
+}
+
+/// The id of a request with these headers, in the scope of the keys of `user`.
+pub(super) fn request_id(headers: &HeaderMap, user: Option<UserId>) -> Result<RequestId, Error> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (key, another) = (keys.next(), keys.next());
     let Some(key) = key else {
         return Ok(RequestId::fresh());
     };
-    let valid = |key: &&str| {
-        (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    match key.to_str().ok().filter(valid) {
-        Some(key) if another.is_none() => Ok(RequestId::from_key(None, key)),
+    match key
+        .to_str()
+        .ok()
+        .and_then(|key| request_id_of_key(user, key))
+    {
+        Some(id) if another.is_none() => Ok(id),
         _ => Err(Error::Malformed(format!(
-            "Idempotency-Key: one key of 1 to {MAX_KEY} visible ASCII characters"
+            "{IDEMPOTENCY_KEY}: one key of 1 to {MAX_KEY} visible ASCII characters"
         ))),
     }
+}
+
+/// The id of the request that `user` sent under `key`; none where that is no key.
+pub(crate) fn request_id_of_key(user: Option<UserId>, key: &str) -> Option<RequestId> {
+    let valid =
+        (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    valid.then(|| RequestId::from_key(user, key))
+}
+
+/// `text` as a segment of a path (RFC 3986, section 2).
+pub(super) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded += &format!("%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]
@@ -174,7 +203,7 @@ mod tests {
         for key in keys {
             headers.append("idempotency-key", HeaderValue::from_bytes(key).unwrap());
         }
-        request_id(&headers)
+        request_id(&headers, None)
     }
 
     #[test]

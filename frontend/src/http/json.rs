@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use crate::Error;
 use crate::http::excerpt;
@@ -41,9 +42,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 /// A request's body, which has nothing to say: none, or an empty JSON object.
 pub(super) struct NoBody;
 
-#[derive(Deserialize)]
+/// An empty object.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = Error;
@@ -78,7 +80,11 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+/// Reads a body to its end.
+///
+/// # Errors
+/// When it has more than [`MAX_BODY`] bytes, ends early, or takes longer than [`BODY_TIMEOUT`].
+pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())

@@ -1,37 +1,62 @@
 //! The HTTP interface: which handler serves which path.
 //!
 //! A handler extracts, makes one call and maps the result. Every error, those of the router and of
-//! the extractors included, is an [`Error`] and leaves through [`problem`].
+//! the extractors included, is an [`Error`] and leaves through [`problem`]. A new handler is listed in
+//! [`interface`], and with that in the published [`contract`].
 
+mod accounts;
+mod admin;
 mod books;
+mod conditional;
+mod contract;
+mod documents;
+mod edge;
 mod extract;
 mod json;
+mod new_order;
 mod operators;
 mod orders;
+mod page;
+mod peer;
 mod problem;
 mod products;
 mod server;
 mod stocks;
+mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::http::{Method, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use bazaar_daemon::GroupClient;
 use bazaar_rpc::catalog::CatalogClient;
 use bazaar_rpc::connect::Directory;
 use bazaar_rpc::orders::OrdersClient;
 use bazaar_rpc::{Item, ItemKey, ServiceName};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(crate) use server::{Listener, Server};
-
+use self::conditional::Freshness;
+pub(crate) use self::edge::Edge;
+pub(crate) use self::extract::{MAX_KEY, request_id_of_key};
+pub(crate) use self::json::read as read_body;
+pub(crate) use self::server::{Listener, Server};
 use crate::Error;
+use crate::accounts::Accounts;
+use crate::auth::Verifier;
 use crate::cache::Cache;
-use crate::http::extract::Freshness;
+use crate::config::EdgeFlags;
+use crate::grpc;
 use crate::items::Items;
 use crate::trades::Trades;
+
+/// The smallest body that is compressed, in bytes.
+const MIN_COMPRESSED: u64 = 1 << 10;
 
 /// What the handlers work with.
 pub(crate) struct Frontend {
@@ -49,6 +74,10 @@ pub(crate) struct Frontend {
     pub catalog: GroupClient<CatalogClient>,
     /// The order group, for its leader.
     pub orders: GroupClient<OrdersClient>,
+    /// The accounts service.
+    pub accounts: Accounts,
+    /// Who requests come from.
+    pub verifier: Verifier,
     /// Every service, by name.
     pub directory: Directory,
 }
@@ -64,42 +93,87 @@ impl Frontend {
     }
 }
 
-/// The whole interface.
-pub(crate) fn router(frontend: Frontend) -> Router {
-    Router::new()
-        .route("/", get(operators::greeting))
-        .route("/stocks/{name}", get(stocks::stock))
-        .route("/orders", get(orders::list).post(orders::place))
-        .route("/orders/{number}", get(orders::order))
-        .route("/search/{topic}", get(books::search))
-        .route("/info/{id}", get(books::info))
-        .route("/lookup/{id}", get(books::info))
-        .route("/purchase/{id}", post(books::purchase))
-        .route("/buy/{id}", post(books::purchase))
-        .route("/products", get(products::list))
-        .route("/products/{id}", get(products::product))
-        .route("/livez", get(operators::livez))
-        .route("/readyz", get(operators::readyz))
-        .route("/cluster", get(operators::cluster))
-        .route("/cache", get(operators::cache))
+/// The interface, and what requests pass before they reach it.
+pub(crate) fn edge(frontend: Frontend, flags: &EdgeFlags) -> Edge {
+    let frontend = Arc::new(frontend);
+    let (router, document) = interface();
+    let document = contract::json(&document).expect("the document is JSON");
+    let documents = documents::router(document).layer(gzip());
+    let router = router
+        .merge(axum::Router::from(documents))
+        .merge(users::router())
+        .merge(grpc::router(&frontend))
         .fallback(unknown_path)
-        .method_not_allowed_fallback(unknown_method)
-        .with_state(Arc::new(frontend))
+        .method_not_allowed_fallback(other_method)
+        .with_state(frontend);
+    Edge::new(router, flags)
+}
+
+/// The published contract: an OpenAPI 3.1 document, as JSON.
+///
+/// # Errors
+/// When it has no form in JSON.
+pub fn openapi() -> serde_json::Result<String> {
+    contract::json(&interface().1)
+}
+
+/// Every handler, and the document that describes them.
+fn interface() -> (axum::Router<Arc<Frontend>>, OpenApi) {
+    let lists = OpenApiRouter::new()
+        .routes(routes!(orders::list))
+        .routes(routes!(books::search))
+        .routes(routes!(products::list))
+        .routes(routes!(operators::cluster))
+        .routes(routes!(operators::cache))
+        .layer(gzip());
+    // Their answers are small: to compress them would cost more than it spares.
+    let single = OpenApiRouter::new()
+        .routes(routes!(operators::greeting))
+        .routes(routes!(operators::livez))
+        .routes(routes!(operators::readyz))
+        .routes(routes!(stocks::stock))
+        .routes(routes!(books::info))
+        .route("/lookup/{id}", get(books::info))
+        .routes(routes!(books::purchase))
+        .route("/buy/{id}", post(books::purchase))
+        .routes(routes!(products::product))
+        .routes(routes!(orders::place))
+        .routes(routes!(orders::order));
+    let (router, mut document) = OpenApiRouter::with_openapi(contract::base())
+        .merge(lists)
+        .merge(single)
+        .split_for_parts();
+    contract::alias(&mut document, "/lookup/{id}", "/info/{id}", "lookupBook");
+    contract::alias(&mut document, "/buy/{id}", "/purchase/{id}", "buyBook");
+    (router, contract::complete(document))
+}
+
+/// Compresses bodies from 1 KiB on, for clients that take that, at the level that costs least.
+fn gzip() -> CompressionLayer<SizeAbove> {
+    CompressionLayer::new()
+        .gzip(true)
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(MIN_COMPRESSED))
 }
 
 async fn unknown_path(uri: Uri) -> Error {
     Error::UnknownPath(excerpt(uri.path()))
 }
 
-async fn unknown_method(method: Method, uri: Uri) -> Error {
-    Error::UnknownMethod {
+/// Answers `OPTIONS`, and refuses every other method that a path is not served with. The router adds
+/// `Allow` to either.
+async fn other_method(method: Method, uri: Uri) -> Result<StatusCode, Error> {
+    if method == Method::OPTIONS {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Error::UnknownMethod {
         method: excerpt(method.as_str()),
         path: excerpt(uri.path()),
-    }
+    })
 }
 
 /// The beginning of what a client sent, short enough to be repeated to it.
-fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     const LENGTH: usize = 80;
     match text.char_indices().nth(LENGTH) {
         None => text.into(),

@@ -1,46 +1,83 @@
 //! Orders, of all shops.
 
-use std::fmt;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, HeaderValue};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use bazaar_rpc::OrderNumber;
 use bazaar_rpc::http::{Data, OrderView, TransactionNumber};
 use bazaar_rpc::orders::MAX_PAGE;
-use bazaar_rpc::{ItemKey, ItemName, ItemNumber, OrderNumber, Quantity, Side};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Unexpected, Visitor};
+use utoipa::IntoParams;
 
 use super::Shared;
+use super::contract::{self, OrderListProblems, OrderProblems, TradeProblems};
 use super::extract::{Param, QueryOf, RequestKey, parse_numbers};
 use super::json::JsonBody;
+use super::new_order::NewOrder;
 use crate::Error;
 use crate::trades::Traded;
 
 /// The item's version right after a trade, for whoever compares it with what lookups show.
-const ITEM_VERSION: HeaderName = HeaderName::from_static("item-version");
+pub(super) const ITEM_VERSION: HeaderName = HeaderName::from_static("item-version");
 
 /// Marks the answer of an earlier request under the same idempotency key.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// `POST /orders`
+/// Place an order.
+///
+/// The stock bazaar's orders name an item and a type, the merch store's a product. Either finds any
+/// shop's item; the shop's policy says which types and quantities it takes.
+#[utoipa::path(
+    post,
+    path = "/orders",
+    operation_id = "placeOrder",
+    tag = contract::ORDERS,
+    params(RequestKey),
+    request_body(
+        content = NewOrder,
+        examples(
+            ("stock" = (value = json!({"name": "GameStart", "quantity": 2, "type": "buy"}))),
+            ("product" = (value = json!({"product_id": 3, "quantity": 1}))),
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The order, made and recorded.",
+            body = Data<TransactionNumber>,
+            example = json!({"data": {"transaction_number": 0}}),
+        ),
+        TradeProblems,
+    )
+)]
 pub(super) async fn place(
     State(frontend): Shared,
     RequestKey(request): RequestKey,
     JsonBody(order): JsonBody<NewOrder>,
-) -> Result<impl IntoResponse, Error> {
-    let quantity = order.quantity.0;
+) -> Result<Response, Error> {
+    let quantity = order.quantity();
     let (item, side) = order.subject()?;
     let traded = frontend.trades.trade(request, item, side, quantity).await?;
     let data = TransactionNumber {
         transaction_number: traded.order.number,
     };
-    Ok((headers(&traded), Json(Data { data })))
+    Ok((headers(&traded), Json(Data { data })).into_response())
 }
 
-/// `GET /orders/{n}`
+/// Look an order up.
+#[utoipa::path(
+    get,
+    path = "/orders/{number}",
+    operation_id = "getOrder",
+    tag = contract::ORDERS,
+    params(("number" = OrderNumber, Path, description = "The order's transaction number.")),
+    responses(
+        (status = 200, description = "The order as it is recorded.", body = Data<OrderView>),
+        OrderProblems,
+    )
+)]
 pub(super) async fn order(
     State(frontend): Shared,
     Param(number): Param<OrderNumber>,
@@ -52,7 +89,22 @@ pub(super) async fn order(
     }))
 }
 
-/// `GET /orders?numbers=0,3,7`
+/// Look several orders up.
+#[utoipa::path(
+    get,
+    path = "/orders",
+    operation_id = "listOrders",
+    tag = contract::ORDERS,
+    params(WhichOrders),
+    responses(
+        (
+            status = 200,
+            description = "The orders of those numbers, in that order.",
+            body = Data<Vec<OrderView>>,
+        ),
+        OrderListProblems,
+    )
+)]
 pub(super) async fn list(
     State(frontend): Shared,
     QueryOf(query): QueryOf<WhichOrders>,
@@ -78,62 +130,19 @@ pub(super) fn headers(traded: &Traded) -> HeaderMap {
 }
 
 /// The query of `GET /orders`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhichOrders {
+    /// The numbers of the orders, such as `0,3,7`.
+    #[param(
+        value_type = Option<Vec<OrderNumber>>,
+        style = Form,
+        explode = false,
+        min_items = 1,
+        max_items = 1000,
+        nullable = false,
+        example = json!([0]),
+    )]
     numbers: Option<String>,
-}
-
-/// The body of `POST /orders`, as the stock bazaar has it (`name`, `quantity`, `type`) or as the
-/// merch store has it (`product_id`, `quantity`).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewOrder {
-    name: Option<ItemName>,
-    product_id: Option<ItemNumber>,
-    quantity: Units,
-    #[serde(rename = "type")]
-    side: Option<Side>,
-}
-
-impl NewOrder {
-    /// What to trade, and which way.
-    fn subject(self) -> Result<(ItemKey, Side), Error> {
-        let malformed = |detail: &str| Err(Error::Malformed(detail.into()));
-        match (self.name, self.product_id) {
-            (Some(name), None) => match self.side {
-                Some(side) => Ok((ItemKey::Name(name), side)),
-                None => malformed("type: missing; it is buy or sell"),
-            },
-            (None, Some(number)) => Ok((ItemKey::Number(number), self.side.unwrap_or(Side::Buy))),
-            (None, None) => malformed("name: missing; an order has a name or a product_id"),
-            (Some(_), Some(_)) => malformed("name: an order has a name or a product_id, not both"),
-        }
-    }
-}
-
-/// A number of units to trade: a whole number, not zero.
-struct Units(Quantity);
-
-impl<'de> Deserialize<'de> for Units {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_u64(UnitsVisitor)
-    }
-}
-
-struct UnitsVisitor;
-
-impl Visitor<'_> for UnitsVisitor {
-    type Value = Units;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a whole number from 1 to {}", Quantity::MAX)
-    }
-
-    fn visit_u64<E: de::Error>(self, units: u64) -> Result<Units, E> {
-        match Quantity::new(units) {
-            Ok(quantity) if units > 0 => Ok(Units(quantity)),
-            _ => Err(E::invalid_value(Unexpected::Unsigned(units), &self)),
-        }
-    }
 }

@@ -1,96 +1,131 @@
 //! The items of all shops, as products.
 
-use axum::Json;
 use axum::extract::State;
-use bazaar_rpc::catalog::{ListQuery, MAX_PAGE};
+use axum::response::Response;
+use bazaar_rpc::catalog::ListQuery;
 use bazaar_rpc::{Item, ItemKey, ItemName, ItemNumber, Money, Quantity, ShopName, Text, Version};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
-use super::extract::{Freshness, Param, QueryOf};
+use super::conditional::Conditions;
+use super::contract::{self, ItemProblems, ListProblems};
+use super::extract::{Param, QueryOf};
+use super::page::{Page, Paged, item_number};
 use crate::Error;
 
-/// The products on one page where the client does not say.
-const DEFAULT_PAGE: u32 = 100;
-
-/// `GET /products`
+/// List products.
+#[utoipa::path(
+    get,
+    path = "/products",
+    operation_id = "listProducts",
+    tag = contract::PRODUCTS,
+    params(Products),
+    responses(
+        (
+            status = 200,
+            description = "One page of products, by number.",
+            body = Vec<Product>,
+            headers(("Link" = String, description = "The next page, where there may be one: `<…>; rel=\"next\"`.")),
+        ),
+        ListProblems,
+    )
+)]
 pub(super) async fn list(
     State(frontend): Shared,
     QueryOf(products): QueryOf<Products>,
-) -> Result<Json<Vec<Product>>, Error> {
-    let Products {
-        shop,
-        category,
-        after,
-        limit,
-    } = products;
-    let query = ListQuery {
-        shop,
-        category,
-        ..Page { after, limit }.query()?
-    };
+) -> Result<Paged<Product>, Error> {
+    let query = products.query()?;
     let items = frontend.items.list(&query).await?;
-    Ok(Json(items.iter().map(Product::from).collect()))
+    let next = |last| Products {
+        after: Some(last),
+        ..products
+    };
+    Paged::new(items, &query, "/products", next, |item| {
+        Product::from(&item)
+    })
 }
 
-/// `GET /products/{id}`
+/// Look a product up.
+#[utoipa::path(
+    get,
+    path = "/products/{id}",
+    operation_id = "getProduct",
+    tag = contract::PRODUCTS,
+    params(("id" = ItemNumber, Path, description = "The product's item number."), Conditions),
+    responses(
+        (status = 200, description = "The product as it is.", body = Product),
+        ItemProblems,
+    )
+)]
 pub(super) async fn product(
     State(frontend): Shared,
     Param(id): Param<ItemNumber>,
-    freshness: Freshness,
-) -> Result<Json<Product>, Error> {
-    let item = frontend.item(ItemKey::Number(id), freshness).await?;
-    Ok(Json(Product::from(&*item)))
-}
-
-/// Which part of a list. A page that is shorter than its limit is the last; the number of a page's
-/// last item is the next page's `after`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Page {
-    after: Option<ItemNumber>,
-    limit: Option<u32>,
+    conditions: Conditions,
+) -> Result<Response, Error> {
+    let item = frontend
+        .item(ItemKey::Number(id), conditions.freshness)
+        .await?;
+    conditions.answer(item.version, &Product::from(&*item))
 }
 
 /// The query of `GET /products`. (serde cannot flatten a [`Page`] into it: a query's values are
 /// text, and through `flatten` they would stay so.)
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Products {
+    /// Only this shop's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
     shop: Option<ShopName>,
+    /// Only of this category.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
     category: Option<Text<200>>,
+    /// Only items with higher numbers than this one: the number of the last item seen.
+    #[serde(
+        deserialize_with = "item_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[param(nullable = false)]
     after: Option<ItemNumber>,
+    /// The most items to list; 100 where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000, nullable = false)]
     limit: Option<u32>,
 }
 
-impl Page {
-    /// The page of a list of everything.
-    pub(super) fn query(&self) -> Result<ListQuery, Error> {
-        let limit = self.limit.unwrap_or(DEFAULT_PAGE);
-        if limit == 0 || limit as usize > MAX_PAGE {
-            return Err(Error::Malformed(format!(
-                "limit: {limit} is not from 1 to {MAX_PAGE}"
-            )));
-        }
-        Ok(ListQuery {
+impl Products {
+    fn query(&self) -> Result<ListQuery, Error> {
+        let page = Page {
             after: self.after,
-            limit,
-            ..ListQuery::default()
+            limit: self.limit,
+        };
+        Ok(ListQuery {
+            shop: self.shop.clone(),
+            category: self.category.clone(),
+            ..page.query()?
         })
     }
 }
 
 /// A product.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Product {
     id: ItemNumber,
     name: ItemName,
     shop: ShopName,
+    #[schema(required)]
     category: Option<Text<200>>,
     price: Money,
     quantity: Quantity,
+    /// The units traded so far, bought and sold.
+    #[schema(minimum = 0)]
     volume: u64,
+    #[schema(required)]
     description: Option<Text<2000>>,
+    #[schema(required)]
     slogan: Option<Text<200>>,
     version: Version,
 }

@@ -3,15 +3,15 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::response::Response;
+use axum::body::Body;
 use bazaar_daemon::Tasks;
 use bazaar_machine::net::{TcpListener, TcpStream};
+use futures::FutureExt as _;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -23,8 +23,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tower::Service;
-use tracing::{Instrument, debug, debug_span, info, warn};
+use tracing::{debug, info, warn};
+
+use super::edge::Edge;
+
+use super::peer::ClientAddress;
 
 /// The most connections at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
@@ -72,12 +75,12 @@ impl Listener {
         self.address
     }
 
-    /// Serves `router` until it is drained or the process stops.
+    /// Serves what is behind `edge` until it is drained or the process stops.
     #[must_use]
-    pub(crate) fn serve(self, tasks: &Tasks, router: Router) -> Server {
+    pub(crate) fn serve(self, tasks: &Tasks, edge: Edge) -> Server {
         let stop = CancellationToken::new();
         let (ended, drained) = oneshot::channel();
-        let accepting = accept(self.listener, router, tasks.clone(), stop.clone());
+        let accepting = accept(self.listener, Arc::new(edge), tasks.clone(), stop.clone());
         tasks.spawn_vital::<Infallible>("http", async move {
             accepting.await;
             if ended.send(()).is_err() {
@@ -106,21 +109,22 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, tasks: Tasks, stop: CancellationToken) {
+async fn accept(listener: TcpListener, edge: Arc<Edge>, tasks: Tasks, stop: CancellationToken) {
     let connections = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let accept = async {
         // The semaphore is never closed.
         while let Ok(slot) = slots.clone().acquire_owned().await {
-            let stream = match listener.accept().await.and_then(prepare) {
-                Ok(stream) => stream,
+            let (stream, peer) = match listener.accept().await.and_then(prepare) {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "could not accept a connection");
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let connection = serve(stream, router.clone(), tasks.clone(), connections.watcher());
+            let watcher = connections.watcher();
+            let connection = serve(stream, peer.ip(), edge.clone(), tasks.clone(), watcher);
             tasks.spawn(async move {
                 connection.await;
                 drop(slot);
@@ -138,22 +142,24 @@ async fn accept(listener: TcpListener, router: Router, tasks: Tasks, stop: Cance
     }
 }
 
-fn prepare((stream, _): (TcpStream, SocketAddr)) -> io::Result<TcpStream> {
+fn prepare((stream, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, SocketAddr)> {
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok((stream, peer))
 }
 
-/// Serves one connection until it ends.
-async fn serve<S>(stream: S, router: Router, tasks: Tasks, watcher: Watcher)
+/// Serves one connection, of `peer`, until it ends.
+async fn serve<S>(stream: S, peer: IpAddr, edge: Arc<Edge>, tasks: Tasks, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let begun = Arc::new(AtomicBool::new(false));
     let service = {
         let begun = begun.clone();
-        service_fn(move |request| {
+        service_fn(move |mut request: Request<Incoming>| {
             begun.store(true, Ordering::Relaxed);
-            answer(router.clone(), request)
+            request.extensions_mut().insert(ClientAddress(peer));
+            let answer = edge.clone().answer(peer, request.map(Body::new));
+            answer.map(Ok::<_, Infallible>)
         })
     };
     let builder = builder(tasks);
@@ -173,14 +179,6 @@ async fn silence(begun: &AtomicBool) {
     if begun.load(Ordering::Relaxed) {
         std::future::pending().await
     }
-}
-
-fn answer(
-    mut router: Router,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response, Infallible>> {
-    let span = debug_span!("request", method = %request.method(), path = request.uri().path());
-    router.call(request).instrument(span)
 }
 
 fn builder(tasks: Tasks) -> auto::Builder<OnTasks> {
@@ -212,14 +210,17 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for OnTasks {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::pin::Pin;
     use std::sync::atomic::AtomicUsize;
     use std::task::{Context, Poll};
 
+    use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
 
     use super::*;
+    use crate::config::EdgeFlags;
 
     /// A connection that counts what is written to it.
     struct Counting {
@@ -276,6 +277,8 @@ mod tests {
     async fn a_response_is_one_write() {
         let body = "x".repeat(2000);
         let router = Router::new().route("/", get(move || async { body }));
+        let edge = Arc::new(Edge::new(router, &EdgeFlags::default()));
+        let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
         let (mut client, stream) = tokio::io::duplex(1 << 20);
         let writes = Arc::new(AtomicUsize::new(0));
         let stream = Counting {
@@ -283,7 +286,13 @@ mod tests {
             writes: writes.clone(),
         };
         let connections = GracefulShutdown::new();
-        tokio::spawn(serve(stream, router, Tasks::new(), connections.watcher()));
+        tokio::spawn(serve(
+            stream,
+            peer,
+            edge,
+            Tasks::new(),
+            connections.watcher(),
+        ));
         let request = "GET / HTTP/1.1\r\nhost: bazaar\r\nconnection: close\r\n\r\n";
         client.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();

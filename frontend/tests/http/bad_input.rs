@@ -50,7 +50,7 @@ async fn bad_orders_are_refused_and_change_nothing() {
         ),
         (
             r#"{"name":"","quantity":1,"type":"buy"}"#,
-            "name: a text here has 1 to 200 bytes",
+            "name: a text here has 1 to 200 characters",
         ),
         (
             r#"{"name":"a/b","quantity":1,"type":"buy"}"#,
@@ -64,7 +64,10 @@ async fn bad_orders_are_refused_and_change_nothing() {
         (r#"{"name":7,"quantity":1,"type":"buy"}"#, "name: "),
         (r#"{"product_id":-1,"quantity":1}"#, "product_id: "),
         (r#"{"product_id":"1","quantity":1}"#, "product_id: "),
-        (long_name.as_str(), "name: a text here has 1 to 200 bytes"),
+        (
+            long_name.as_str(),
+            "name: a text here has 1 to 200 characters",
+        ),
     ];
     let mut client = world.client().await;
     for (body, detail) in rows {
@@ -162,7 +165,7 @@ async fn bad_paths_and_queries_are_refused() {
     let many = format!("/orders?numbers={}0", "0,".repeat(1000));
     let mut client = world.client().await;
     for (path, detail) in [
-        (long.as_str(), "name: a text here has 1 to 200 bytes"),
+        (long.as_str(), "name: a text here has 1 to 200 characters"),
         ("/stocks/a%2Fb", "name: an item's name has no slash"),
         ("/stocks/%FF", "UTF-8"),
         ("/stocks/%00", "name: a text here has no control"),

@@ -108,6 +108,7 @@ impl Client {
             let (name, value) = line.split_once(": ").unwrap();
             (name.to_owned(), value.to_owned())
         };
+        let with_body = with_body && !matches!(status, 204 | 304);
         let headers = lines.map(header).collect();
         let mut reply = Reply {
             status,

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bazaar_rpc::catalog::*;
+use bazaar_rpc::edit::{Edit, EditOutcome};
 use bazaar_rpc::orders::{OrderError, Orders};
 use bazaar_rpc::replica::{Leadership, Replica, ReplicaStatus};
 use bazaar_rpc::*;
@@ -72,10 +73,15 @@ impl Catalog for Services {
             length: LEASE,
         })
     }
+
+    async fn edit(self, _: Context, _: RequestId, _: Edit) -> Result<EditOutcome, CatalogError> {
+        Err(CatalogError::Invalid("nobody edits here".into()))
+    }
 }
 
 impl Orders for Services {
-    async fn trade(self, _: Context, request: TradeRequest) -> Result<Order, OrderError> {
+    async fn trade(self, context: Context, request: TradeRequest) -> Result<Order, OrderError> {
+        *self.shared.trace.lock().unwrap() = (*context.trace_id()).into();
         if let Some(error) = self.shared.answer.lock().unwrap().clone() {
             return Err(error);
         }
@@ -124,8 +130,21 @@ impl Orders for Services {
         _: UserId,
         _: Option<OrderNumber>,
         _: u32,
-    ) -> Result<Vec<Order>, OrderError> {
+    ) -> Result<Vec<OrderState>, OrderError> {
         Ok(Vec::new())
+    }
+
+    async fn amend(self, _: Context, request: AmendRequest) -> Result<OrderState, OrderError> {
+        Err(OrderError::UnknownOrder(request.order))
+    }
+
+    async fn order_state(
+        self,
+        _: Context,
+        number: OrderNumber,
+        _: Requester,
+    ) -> Result<OrderState, OrderError> {
+        Err(OrderError::UnknownOrder(number))
     }
 
     async fn export(

@@ -170,6 +170,36 @@ async fn products_are_listed_by_page_shop_and_category() {
 }
 
 #[tokio::test]
+async fn a_full_page_links_to_the_next_one() {
+    let world = World::start(&[]).await;
+    for first in [
+        "/products?limit=2",
+        "/products?shop=books&limit=1",
+        "/search/distributed%20systems?limit=1",
+    ] {
+        let mut path = first.to_owned();
+        let mut ids = Vec::new();
+        loop {
+            let reply = world.get(&path).await;
+            let page = reply.json.as_array().unwrap();
+            ids.extend(page.iter().map(|item| item["id"].as_u64().unwrap()));
+            let Some(link) = reply.header("link") else {
+                break;
+            };
+            let next = link.strip_prefix('<').unwrap();
+            path = next.strip_suffix(">; rel=\"next\"").unwrap().to_owned();
+        }
+        let expected = if first == "/products?limit=2" {
+            vec![1, 2, 3, 4]
+        } else {
+            vec![2, 3]
+        };
+        assert_eq!(ids, expected, "{first}");
+    }
+    assert_eq!(world.get("/products").await.header("link"), None);
+}
+
+#[tokio::test]
 async fn what_no_shop_has_is_not_found() {
     let world = World::start(&[]).await;
     for path in ["/stocks/Nobody", "/info/99", "/lookup/99", "/products/99"] {

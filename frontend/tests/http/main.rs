@@ -6,10 +6,15 @@
     reason = "a test ends where it is not as expected"
 )]
 
+mod accounts;
 mod bad_input;
 mod client;
+mod conditional;
 mod connections;
 mod contracts;
+mod documents;
+mod edge;
+mod grpc;
 mod lookups;
 mod services;
 mod trades;

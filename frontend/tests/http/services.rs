@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) holders: Mutex<BTreeMap<SocketAddr, (ServiceName, LeaseId)>>,
     /// What every trade is answered with.
     pub(crate) answer: Mutex<Option<OrderError>>,
+    /// The trace of the last trade.
+    pub(crate) trace: Mutex<u128>,
 }
 
 /// What the catalog and the order service keep.
@@ -68,6 +70,7 @@ impl Services {
             refused_leases: AtomicU64::new(0),
             holders: Mutex::default(),
             answer: Mutex::default(),
+            trace: Mutex::default(),
         });
         let services = Self { shared };
         for kind in kinds {
@@ -104,6 +107,11 @@ impl Services {
     /// Answers every trade with `error`.
     pub(crate) fn answer_trades_with(&self, error: OrderError) {
         *self.shared.answer.lock().unwrap() = Some(error);
+    }
+
+    /// The trace that the last trade was part of.
+    pub(crate) fn last_trace(&self) -> u128 {
+        *self.shared.trace.lock().unwrap()
     }
 
     /// Serves one process, `me`, and enters it at the name server.

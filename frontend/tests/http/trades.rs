@@ -134,7 +134,8 @@ async fn a_refusal_says_why() {
         (world.get("/orders").await, 401),
     ] {
         reply.is_problem(status, "account");
-        assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+        let challenge = Some("Bearer realm=\"bazaar\"");
+        assert_eq!(reply.header("www-authenticate"), challenge);
     }
     assert!(world.services.shop().orders.is_empty());
 }

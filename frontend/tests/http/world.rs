@@ -9,7 +9,13 @@ use bazaar_frontend::{App, Config};
 use bazaar_nameserver as nameserver;
 use bazaar_rpc::ServiceKind;
 use clap::Parser;
+use http_body_util::BodyExt as _;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::handshake;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use crate::client::{Client, Reply};
 use crate::services::Services;
@@ -91,6 +97,24 @@ impl World {
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.client().await.send("GET", path, &[], "").await
+    }
+
+    /// As [`World::get`], for a body that is not JSON. The connection is hyper's.
+    pub(crate) async fn get_bytes(&self, path: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
+        let stream = TokioIo::new(TcpStream::connect(self.http).await.unwrap());
+        let (mut sender, connection) = handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::get(path).header("host", "bazaar");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(String::new()).unwrap();
+        let (head, body) = in_time(sender.send_request(request))
+            .await
+            .unwrap()
+            .into_parts();
+        let body = in_time(body.collect()).await.unwrap().to_bytes();
+        Response::from_parts(head, body)
     }
 
     pub(crate) async fn post(&self, path: &str, body: &str) -> Reply {

@@ -1,12 +1,12 @@
 use std::path::Path;
 
-use bazaar_rpc::Order;
+use bazaar_rpc::{Order, OrderState, Trade, TradeSequence, UserId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::samples::{request, trade};
+use crate::samples::{amendment, make, request, trade};
 use crate::state::Head;
 
 fn open(dir: &Path) -> Machine {
@@ -89,6 +89,52 @@ fn a_snapshot_holds_only_what_the_receiver_lacks() {
     assert_eq!(trades(&at(10_000)), 0);
     assert_eq!(trades(&at(10_001)), 0);
     assert!(view.chunks(b"nonsense").is_err());
+}
+
+#[test]
+fn amendments_are_found_after_a_snapshot_and_a_restart() {
+    let owner = UserId(3);
+    let (_a, mut leader) = replica(50);
+    let (dir, mut follower) = replica(20);
+    let mut record = |trades: Vec<Trade>, index| {
+        let command = Command::Record(trades.into()).encode();
+        leader.apply(vec![command], Mark::sample(index)).unwrap();
+    };
+    let made = |number, from, to| {
+        let amendment = amendment(number, 50, owner, from, to);
+        make(TradeSequence(number), amendment)
+    };
+    let mut order = trade(50);
+    order.request.user = Some(owner);
+    record(vec![order, made(51, 10, 7)], 51);
+    record(vec![made(52, 7, 0)], 52);
+    let view = leader.view();
+    install(&view, &follower.position(), &mut follower);
+    let state = |machine: &Machine| -> OrderState {
+        machine.store.state(OrderNumber(50)).unwrap().unwrap()
+    };
+    let expected = state(&leader);
+    assert_eq!(expected.history.len(), 2);
+    assert_eq!(state(&follower), expected);
+    drop(follower);
+    assert_eq!(state(&open(dir.path())), expected);
+}
+
+#[test]
+fn a_contradiction_is_recorded_and_told() {
+    let (_a, mut machine) = replica(10);
+    let contradiction = make(TradeSequence(10), amendment(10, 3, UserId(3), 9, 0));
+    let sound = make(TradeSequence(11), amendment(11, 4, UserId(3), 10, 0));
+    let command = Command::Record(vec![contradiction, sound].into()).encode();
+    let answers = machine.apply(vec![command], Mark::sample(11)).unwrap();
+    assert_eq!(
+        format::decode::<Vec<Outcome>>(&answers[0]).unwrap(),
+        [10, 11].map(OrderNumber).map(|number| match number.0 {
+            10 => Outcome::Contradiction(number),
+            _ => Outcome::Recorded(number),
+        })
+    );
+    assert_eq!(orders(&machine).len(), 12);
 }
 
 #[test]

@@ -3,11 +3,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::time::{Duration, Instant};
 
+use bazaar_rpc::{OrderState, TradeSequence, UserId};
 use tempfile::TempDir;
 
 use super::*;
 use crate::engine::VERSION_FILE;
-use crate::samples::{request, trade};
+use crate::samples::{amendment, make, request, trade};
 
 /// Appends the orders of `numbers` in batches of `batch`, each with its end as the mark.
 fn fill(store: &Store, numbers: std::ops::Range<u64>, batch: u64) {
@@ -30,7 +31,7 @@ fn orders(numbers: std::ops::Range<u64>) -> Vec<Order> {
 
 fn checkpoint(end: u64) -> Checkpoint {
     let head = Head {
-        next_sequence: bazaar_rpc::TradeSequence(end),
+        next_sequence: TradeSequence(end),
         next_number: OrderNumber(end),
     };
     Checkpoint {
@@ -105,10 +106,14 @@ fn orders_are_found_by_number_request_and_user_also_after_a_restart() {
             .filter(|order| order.trade.request.user == Some(UserId(2)))
             .collect();
         assert!(of_user.len() > 3);
-        let user = |after, limit| store.orders_of_user(UserId(2), after, limit).unwrap();
+        let user = |after, limit| -> Vec<_> {
+            let states = store.states_of_user(UserId(2), after, limit).unwrap();
+            assert!(states.iter().all(|state| state.history.is_empty()));
+            states.into_iter().map(|state| state.original).collect()
+        };
         assert_eq!(user(None, 1000), of_user);
         assert_eq!(user(Some(of_user[0].number), 2), of_user[1..3]);
-        assert_eq!(store.orders_of_user(UserId(77), None, 10).unwrap(), []);
+        assert_eq!(store.states_of_user(UserId(77), None, 10).unwrap(), []);
         assert_eq!(store.page(OrderNumber(98), 1000).unwrap(), orders(98..100));
         assert_eq!(store.page(OrderNumber(4), 3).unwrap(), orders(4..7));
         assert_eq!(store.page(OrderNumber(u64::MAX), 3).unwrap(), []);
@@ -118,6 +123,83 @@ fn orders_are_found_by_number_request_and_user_also_after_a_restart() {
     let (store, found) = Store::open(dir.path()).unwrap();
     assert_eq!(found, checkpoint(100));
     check(&store);
+}
+
+/// The record of that number, which amends an order of [`OWNER`] from so many units to so many.
+fn amended(number: u64, order: u64, from: u64, to: u64) -> Order {
+    let request = amendment(number, order, OWNER, from, to);
+    let trade = make(TradeSequence(number), request);
+    Order {
+        number: OrderNumber(number),
+        trade,
+    }
+}
+
+const OWNER: UserId = UserId(3);
+
+/// Orders 0 to 9 with amendments among them: of order 3, from ten units to twelve and to none.
+fn with_amendments() -> Vec<Order> {
+    let mut orders = orders(0..10);
+    orders[3].trade.request.user = Some(OWNER);
+    orders[5] = amended(5, 3, 10, 12);
+    orders[8] = amended(8, 3, 12, 0);
+    orders
+}
+
+#[test]
+fn an_order_stands_as_its_amendments_left_it_and_they_are_no_orders_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let all = with_amendments();
+    let whole = OrderState {
+        original: all[3].clone(),
+        history: vec![all[5].clone(), all[8].clone()],
+    };
+    store.append(&all[..7], &checkpoint(7)).unwrap();
+    let first = whole.clone().as_of(OrderNumber(5));
+    assert_eq!(store.state(OrderNumber(3)).unwrap(), Some(first));
+    store.append(&all[7..], &checkpoint(10)).unwrap();
+    let check = |store: &Store| {
+        assert_eq!(store.state(OrderNumber(3)).unwrap(), Some(whole.clone()));
+        let other = store.state(OrderNumber(4)).unwrap().unwrap();
+        assert_eq!((&other.original, other.history.len()), (&all[4], 0));
+        for none in [5, 8, 10] {
+            assert_eq!(store.state(OrderNumber(none)).unwrap(), None);
+        }
+        let of_user = store.states_of_user(OWNER, None, 10).unwrap();
+        assert_eq!(of_user.iter().filter(|state| **state == whole).count(), 1);
+        let numbers = of_user.iter().map(|state| state.original.number.0);
+        assert!(numbers.clone().all(|number| ![5, 8].contains(&number)));
+        assert!(numbers.is_sorted());
+        assert_eq!(store.order(OrderNumber(5)).unwrap().unwrap(), all[5]);
+    };
+    check(&store);
+    let killed = copy(dir.path());
+    check(&Store::open(killed.path()).unwrap().0);
+}
+
+#[test]
+fn an_amendment_of_what_an_order_is_not_is_a_contradiction() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let all = with_amendments();
+    // The same wherever the batches end.
+    assert_eq!(store.contradictions(&all).unwrap(), []);
+    store.append(&all[..6], &checkpoint(6)).unwrap();
+    assert_eq!(store.contradictions(&all[6..]).unwrap(), []);
+    let contradiction = |changed: Order| {
+        let mut rest = all[6..].to_vec();
+        rest[2] = changed;
+        store.contradictions(&rest).unwrap() == [OrderNumber(8)]
+    };
+    assert!(contradiction(amended(8, 3, 10, 0)), "not the last quantity");
+    assert!(contradiction(amended(8, 5, 12, 0)), "of an amendment");
+    assert!(contradiction(amended(8, 9, 10, 0)), "of a later order");
+    assert!(contradiction(amended(8, 77, 10, 0)), "of no order");
+    store.append(&all[6..], &checkpoint(10)).unwrap();
+    let again = [amended(10, 3, 0, 5)];
+    let found = store.contradictions(&again).unwrap();
+    assert_eq!(found, [OrderNumber(10)], "of a cancelled one");
 }
 
 #[test]

@@ -9,12 +9,13 @@ use bazaar_rpc::catalog::{
     TradeBatch,
 };
 use bazaar_rpc::connect::{Directory, serve, within};
+use bazaar_rpc::edit::{Edit, EditOutcome};
 use bazaar_rpc::naming::Registration;
 use bazaar_rpc::net::{Protocol, TcpListener, welcome};
 use bazaar_rpc::replica::{Leadership, Replica, ReplicaStatus};
 use bazaar_rpc::{
-    FencingToken, Item, ItemKey, ItemName, ItemNumber, Money, Quantity, Refusal, ShopName, Term,
-    Trade, TradeRequest, TradeSequence, Version,
+    FencingToken, Item, ItemKey, ItemName, ItemNumber, Money, Quantity, Refusal, RequestId,
+    ShopName, Side, Term, Trade, TradeRequest, TradeSequence, Version,
 };
 use tarpc::context::Context;
 use tokio::sync::{Notify, watch};
@@ -185,19 +186,22 @@ impl State {
         if !known {
             return Err(Refusal::UnknownItem);
         }
-        let Some(stock) = self.stock.checked_sub(request.quantity.units()) else {
-            return Err(Refusal::NotEnoughStock {
-                available: Quantity::new(self.stock).unwrap(),
-            });
+        let units = request.quantity.units();
+        let stock = match request.side {
+            Side::Buy => self.stock.checked_sub(units),
+            Side::Sell => Some(self.stock + units),
         };
-        self.stock = stock;
+        self.stock = stock.ok_or_else(|| Refusal::NotEnoughStock {
+            available: Quantity::new(self.stock).unwrap(),
+        })?;
+        let price = Money::from_cents(1599).unwrap();
         let trade = Trade {
             sequence: TradeSequence(self.next),
+            price: request.amends.map_or(price, |amendment| amendment.price),
             request,
             item: ItemNumber(1),
             name: ItemName::new("GameStart").unwrap(),
             shop: ShopName::new("stocks").unwrap(),
-            price: Money::from_cents(1599).unwrap(),
             version: Version(self.next + 1),
         };
         self.next += 1;
@@ -278,6 +282,10 @@ impl Catalog for TestCatalog {
     }
 
     async fn lease(self, _: Context, _: LeaseRequest) -> Result<LeaseGrant, CatalogError> {
+        Err(CatalogError::Starting)
+    }
+
+    async fn edit(self, _: Context, _: RequestId, _: Edit) -> Result<EditOutcome, CatalogError> {
         Err(CatalogError::Starting)
     }
 }

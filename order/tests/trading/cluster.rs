@@ -11,15 +11,15 @@ use bazaar_rpc::connect::{Directory, client_config, client_transport, within};
 use bazaar_rpc::net::{Protocol, TcpListener, TcpStream};
 use bazaar_rpc::orders::{OrderError, OrdersClient};
 use bazaar_rpc::{
-    InvocationId, ItemKey, ItemName, Order, OrderNumber, Quantity, RequestId, ServiceKind,
-    ServiceName, Side, Timestamp, TradeRequest,
+    AmendRequest, InvocationId, ItemKey, ItemName, Order, OrderNumber, OrderState, Quantity,
+    RequestId, ServiceKind, ServiceName, Side, Timestamp, TradeRequest,
 };
 use clap::Parser as _;
 use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::catalog::TestCatalog;
+use crate::catalog::{State, TestCatalog};
 
 pub(crate) const CLUSTER: &str = "test";
 
@@ -199,6 +199,21 @@ impl Cluster {
         tasks
     }
 
+    /// Amends as a frontend does: again, under the same id, while that may help.
+    pub(crate) async fn amend(&self, request: AmendRequest) -> Result<OrderState, OrderError> {
+        amend(self.leader.clone(), request).await
+    }
+
+    /// As [`Cluster::amend`], in a task.
+    pub(crate) fn spawn_amend(
+        &self,
+        request: AmendRequest,
+    ) -> JoinSet<Result<OrderState, OrderError>> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(amend(self.leader.clone(), request));
+        tasks
+    }
+
     /// Has `count` clients trade one unit at once; returns the orders they are told of.
     pub(crate) async fn trade_many(&self, name: &str, count: u64) -> Vec<Order> {
         let trades = (0..count).map(|n| self.trade(request(&format!("{name} {n}"), 1)));
@@ -246,28 +261,52 @@ impl Cluster {
         }
         let state = self.catalog.state();
         assert_eq!(state.next, acknowledged.len() as u64);
-        let units: u64 = acknowledged
-            .iter()
-            .map(|order| order.trade.request.quantity.units())
-            .sum();
-        assert_eq!(state.stock + units, stock, "stock that left is booked");
+        assert_stock(&state, stock, &acknowledged);
     }
+}
+
+/// Asserts that what is left of `stock` is what `orders` left.
+pub(crate) fn assert_stock(state: &State, stock: u64, orders: &[Order]) {
+    let requests = orders.iter().map(|order| &order.trade.request);
+    let moved = requests.map(|request| {
+        let units = i128::from(request.quantity.units());
+        match request.side {
+            Side::Buy => -units,
+            Side::Sell => units,
+        }
+    });
+    let left = i128::from(stock) + moved.sum::<i128>();
+    assert_eq!(i128::from(state.stock), left, "stock that moved is booked");
 }
 
 async fn trade(
     leader: GroupClient<OrdersClient>,
     request: TradeRequest,
 ) -> Result<Order, OrderError> {
-    let deadline = Instant::now() + LIMIT / 2;
     let call = |leader: bazaar_daemon::Leader<OrdersClient>| {
         let request = request.clone();
         async move { leader.client.trade(within(LIMIT / 4), request).await }
     };
-    match leader.call(deadline, OrderError::is_retryable, call).await {
-        Ok(order) => Ok(order),
-        Err(GroupError::Answer(error)) => Err(error),
-        Err(error) => panic!("{error}"),
-    }
+    let deadline = Instant::now() + LIMIT / 2;
+    answered(leader.call(deadline, OrderError::is_retryable, call).await)
+}
+
+async fn amend(
+    leader: GroupClient<OrdersClient>,
+    request: AmendRequest,
+) -> Result<OrderState, OrderError> {
+    let call = |leader: bazaar_daemon::Leader<OrdersClient>| async move {
+        leader.client.amend(within(LIMIT / 4), request).await
+    };
+    let deadline = Instant::now() + LIMIT / 2;
+    answered(leader.call(deadline, OrderError::is_retryable, call).await)
+}
+
+fn answered<T>(answer: Result<T, GroupError<OrderError>>) -> Result<T, OrderError> {
+    answer.map_err(|error| match error {
+        GroupError::Answer(error) => error,
+        error => panic!("{error}"),
+    })
 }
 
 /// A request for `units`, whose client sent `key`.
@@ -280,5 +319,6 @@ pub(crate) fn request(key: &str, units: u64) -> TradeRequest {
         quantity: Quantity::new(units).unwrap(),
         user: None,
         received: Timestamp::now(),
+        amends: None,
     }
 }

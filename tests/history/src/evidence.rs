@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bazaar_rpc::TradeSequence;
 
 use crate::{
-    ClientEvent, End, Error, FaultChange, FaultEvent, Kind, Observation, Operation, Operations,
+    ClientEvent, Error, FaultChange, FaultEvent, Kind, Observation, Operation, Operations,
     OrderRecord, OrdersLine, Origin, Place, Problem, Source, StockLine, StockRecord, TradeRecord,
 };
 
@@ -33,6 +33,8 @@ pub struct StockReport {
     pub outbox: Vec<TradeRecord>,
     /// The first trade that it has not applied.
     pub applied: TradeSequence,
+    /// How many times it has added, edited or restocked an item.
+    pub edits: u64,
 }
 
 /// A fault that was injected.
@@ -175,6 +177,7 @@ impl Evidence {
             items,
             outbox,
             applied: end.applied,
+            edits: end.edits,
         });
         Ok(())
     }
@@ -209,10 +212,10 @@ impl Evidence {
 }
 
 /// Hands the lines to `take`, up to the one of which it makes the end.
-fn read_to_end<R: crate::Record, B: BufRead>(
+fn read_to_end<R: crate::Record, B: BufRead, E>(
     source: Source<B>,
-    mut take: impl FnMut(R) -> Option<End>,
-) -> Result<End, Error> {
+    mut take: impl FnMut(R) -> Option<E>,
+) -> Result<E, Error> {
     let mut records = source.records::<R>()?;
     let mut end = None;
     while let Some(record) = records.next() {

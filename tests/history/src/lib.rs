@@ -38,8 +38,8 @@ pub use header::{Kind, Origin};
 pub use operation::{Operation, Operations, Outcome, Place};
 pub use reader::{Records, Source};
 pub use record::{
-    Answer, Call, ClientEvent, End, Event, FaultChange, FaultEvent, Observation, OrderRecord,
-    OrdersLine, Reason, Record, StockLine, StockRecord, TradeRecord,
+    AmendmentRecord, Answer, Call, ClientEvent, End, Event, FaultChange, FaultEvent, Observation,
+    OrderRecord, OrdersLine, Reason, Record, StockEnd, StockLine, StockRecord, TradeRecord,
 };
 pub use verdict::{Finding, Findings, MAX_FINDINGS, Verdict};
 pub use writer::Writer;

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use bazaar_rpc::{
-    ItemName, ItemNumber, Order, OrderNumber, Quantity, RequestId, ServiceName, Side, Term, Trade,
-    TradeSequence, Version,
+    Amendment, ItemName, ItemNumber, Order, OrderNumber, Quantity, RequestId, ServiceName, Side,
+    Term, Trade, TradeSequence, Version,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -182,7 +182,7 @@ pub enum StockLine {
     /// A trade that is made and was not yet reported as recorded in the order log.
     Outbox(TradeRecord),
     /// There is no more.
-    End(End),
+    End(StockEnd),
 }
 
 /// The last line of what a replica holds. Without it, a file that was cut short between two lines
@@ -192,6 +192,17 @@ pub enum StockLine {
 pub struct End {
     /// The first trade that this replica has not applied.
     pub applied: TradeSequence,
+}
+
+/// The last line of what a catalog replica holds, as [`End`] is an order replica's. Trades and edits
+/// come in one order for all replicas: what two hold that have applied equally many of each is equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StockEnd {
+    /// The first trade that this replica has not applied.
+    pub applied: TradeSequence,
+    /// How many times it has added, edited or restocked an item.
+    pub edits: u64,
 }
 
 /// A trade that the catalog has made.
@@ -204,12 +215,29 @@ pub struct TradeRecord {
     pub request: RequestId,
     /// The item.
     pub item: ItemName,
+    /// Its number, which it keeps when it is renamed.
+    pub item_number: ItemNumber,
     /// Which way.
     pub side: Side,
     /// How many units.
     pub quantity: Quantity,
     /// The item's version right after it.
     pub version: Version,
+    /// The order that it amends, and how; none where it is an order of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amends: Option<AmendmentRecord>,
+}
+
+/// What a compensating trade does to the order that it amends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AmendmentRecord {
+    /// The order's number.
+    pub order: OrderNumber,
+    /// For how many units it was.
+    pub from: Quantity,
+    /// For how many it is now; zero where it is cancelled.
+    pub to: Quantity,
 }
 
 /// A recorded order.
@@ -236,8 +264,16 @@ pub struct StockRecord {
     pub quantity: Quantity,
     /// The units traded so far, bought and sold.
     pub volume: u64,
+    /// The units that were added so far otherwise than by trades,
+    pub restocked: u64,
+    /// and taken away.
+    pub written_off: u64,
     /// Rises by one with every change.
     pub version: Version,
+    /// How many of the changes were no trades. They are in no order log.
+    pub edits: u64,
+    /// Whether the item was taken out of its shop.
+    pub removed: bool,
 }
 
 impl StockRecord {
@@ -251,10 +287,21 @@ impl From<&Trade> for TradeRecord {
             sequence: trade.sequence,
             request: trade.request.request,
             item: trade.name.clone(),
+            item_number: trade.item,
             side: trade.request.side,
             quantity: trade.request.quantity,
             version: trade.version,
+            amends: trade.request.amends.as_ref().map(AmendmentRecord::from),
         }
+    }
+}
+
+impl From<&Amendment> for AmendmentRecord {
+    fn from(amendment: &Amendment) -> Self {
+        let Amendment {
+            order, from, to, ..
+        } = *amendment;
+        Self { order, from, to }
     }
 }
 
@@ -318,6 +365,9 @@ impl fmt::Display for TradeRecord {
             f,
             "trade {sequence}: {side} {quantity} of {item}, version {version}"
         )?;
+        if let Some(AmendmentRecord { order, from, to }) = self.amends {
+            write!(f, ", amends order {order} from {from} to {to}")?;
+        }
         write!(f, ", request {}", self.request)
     }
 }

@@ -8,8 +8,8 @@ use bazaar_rpc::{
 };
 
 use crate::{
-    Answer, Call, Operation, OrderLog, OrderRecord, Outcome, Place, Reason, StockRecord,
-    StockReport, TradeRecord, Verdict,
+    AmendmentRecord, Answer, Call, Operation, OrderLog, OrderRecord, Outcome, Place, Reason,
+    StockRecord, StockReport, TradeRecord, Verdict,
 };
 
 /// When an operation was invoked, and when completed.
@@ -121,11 +121,27 @@ pub(crate) fn order(number: u64) -> OrderRecord {
             sequence: TradeSequence(number),
             request: RequestId::from_key(None, &number.to_string()),
             item: item(),
+            item_number: ItemNumber(1),
             side: Side::Buy,
             quantity: units(1),
             version: Version(number + 2),
+            amends: None,
         },
     }
+}
+
+/// The record of a number that amends a purchase from so many units to so many.
+pub(crate) fn amendment(number: u64, order: u64, from: u64, to: u64) -> OrderRecord {
+    let side = if to > from { Side::Buy } else { Side::Sell };
+    let mut record = self::order(number);
+    record.trade.side = side;
+    record.trade.quantity = units(from.abs_diff(to));
+    record.trade.amends = Some(AmendmentRecord {
+        order: OrderNumber(order),
+        from: units(from),
+        to: units(to),
+    });
+    record
 }
 
 pub(crate) fn log(replica: u64, orders: impl IntoIterator<Item = OrderRecord>) -> OrderLog {
@@ -147,10 +163,15 @@ pub(crate) fn stock(replica: u64, bought: u64) -> StockReport {
             initial: units(100),
             quantity: units(100 - bought),
             volume: bought,
+            restocked: 0,
+            written_off: 0,
             version: Version(bought + 1),
+            edits: 0,
+            removed: false,
         }],
         outbox: Vec::new(),
         applied: TradeSequence(bought),
+        edits: 1,
     }
 }
 

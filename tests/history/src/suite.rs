@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::check::linearizability::{self, Budget};
-use crate::check::{bank, convergence, freshness, gapless, idempotency, liveness, raft, set};
+use crate::check::{
+    amendments, bank, convergence, freshness, gapless, idempotency, liveness, raft, set,
+};
 use crate::{Evidence, Kind, Verdict};
 
 /// How to check.
@@ -116,7 +118,7 @@ pub fn check(evidence: &Evidence, options: &Options) -> Report {
         ),
         suite.run(
             "bank",
-            "initial + sold - bought = quantity, never negative, always",
+            "initial + restocked - written off + sold - bought = quantity, never negative, always",
             &[Kind::Orders, Kind::Stock],
             || bank::check(orders, stocks),
         ),
@@ -155,6 +157,12 @@ pub fn check(evidence: &Evidence, options: &Options) -> Report {
             "numbers run from 0 without a gap",
             &[Kind::Orders],
             || gapless::check(orders),
+        ),
+        suite.run(
+            "amendments",
+            "every amendment follows from its order as it was left, and none follows a cancel",
+            &[Kind::Orders],
+            || amendments::check(orders),
         ),
         suite.run(
             "raft",

@@ -72,6 +72,7 @@ fn simulate(one: &One) -> anyhow::Result<Report> {
         seed: one.seed,
         ends: start + one.duration,
         calm: start + schedule.end(),
+        waiting: profile.waiting(),
         recorder: recorder.clone(),
         shared: shared.clone(),
     };

@@ -132,11 +132,14 @@ async fn process(name: ServiceName, flags: Flags, settings: &Settings, host: &Ho
                 http: any(HTTP_PORT),
                 cache: bazaar_frontend::Switch::On,
                 cache_items: 10_000.try_into().expect("it is not zero"),
+                edge: bazaar_frontend::EdgeFlags::default(),
             };
             host.run::<bazaar_frontend::App>(config, |_| Probe::Other)
                 .await;
         }
-        ServiceKind::Supervisor => unreachable!("a world has no supervisor"),
+        ServiceKind::Accounts | ServiceKind::Supervisor => {
+            unreachable!("a world has no {}", name.kind)
+        }
     }
 }
 

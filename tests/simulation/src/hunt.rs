@@ -54,7 +54,7 @@ fn profile(bug: Bug) -> Profile {
             Profile::Lease
         }
         Bug::WallClockLease => Profile::Clock,
-        Bug::NoFencing => Profile::Pause,
+        Bug::NoFencing => Profile::Depose,
         Bug::CacheOutlivesLease => Profile::Partition,
         Bug::UnknownToldAsRefused => Profile::Outage,
     }

@@ -83,22 +83,29 @@ impl Observer {
         let mut digest = DefaultHasher::new();
         for stocked in catalog.stocks() {
             let item = &stocked.item;
-            let (initial, bought, sold) = (stocked.initial, stocked.bought, stocked.sold);
-            let quantity = item.quantity.units();
-            if initial + sold != bought + quantity || item.volume != bought + sold {
+            let (bought, sold) = (stocked.bought, stocked.sold);
+            let came = [stocked.initial, stocked.restocked, sold];
+            let went = [item.quantity.units(), stocked.written_off, bought];
+            let sum = |units: [u64; 3]| units.map(u128::from).iter().sum::<u128>();
+            if sum(came) != sum(went) || item.volume != bought + sold {
                 let name = status.name;
                 self.report(
                     world,
                     format_args!("{name}: the stock does not add up: {stocked:?}"),
                 );
             }
-            (item.number, item.version, initial, bought, sold).hash(&mut digest);
+            let shown = (
+                item.number,
+                item.version,
+                item.price.cents(),
+                stocked.removed,
+            );
+            (shown, came, went).hash(&mut digest);
         }
-        // The stock is what the trades made it, whatever else the log holds.
-        let trades = catalog.outbox().end.0;
-        // Before the first trade, the shops may be open or not.
-        let digest = (trades > 0).then(|| format!("{:016x}", digest.finish()));
-        self.observe(world, injector, status, trades, digest);
+        // The stock is what trades and edits made it, whatever else the log holds.
+        let changes = catalog.outbox().end.0 + catalog.edits();
+        let digest = Some(format!("{:016x}", digest.finish()));
+        self.observe(world, injector, status, changes, digest);
     }
 
     fn look_at_log(&mut self, world: &World, injector: Option<&Injector>, order: &OrderProbe) {
@@ -217,13 +224,18 @@ fn stock(name: ServiceName, catalog: &CatalogProbe) -> StockReport {
         initial: Quantity::new(stocked.initial).expect("it was a quantity"),
         quantity: stocked.item.quantity,
         volume: stocked.item.volume,
+        restocked: stocked.restocked,
+        written_off: stocked.written_off,
         version: stocked.item.version,
+        edits: stocked.edits,
+        removed: stocked.removed,
     });
     StockReport {
         source: name.to_string(),
         items: items.collect(),
         outbox: catalog.trades().iter().map(TradeRecord::from).collect(),
         applied: catalog.outbox().end,
+        edits: catalog.edits(),
     }
 }
 

@@ -48,7 +48,7 @@ impl Settings {
             catalogs: 3,
             orders: 3,
             frontends: 2,
-            tick: millis(3..6),
+            tick: millis(3..12),
             latency: (Duration::ZERO, millis(0..8)),
             sync_time: (Duration::ZERO, millis(0..4)),
             lease: millis(100..500),

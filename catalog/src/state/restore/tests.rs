@@ -1,8 +1,9 @@
 use bazaar_rpc::catalog::CatalogError;
+use bazaar_rpc::edit::{Edit, ItemChange};
 use bazaar_rpc::{Trade, TradeSequence};
 use proptest::prelude::*;
 
-use super::super::tests::{decide, fence, opened, request, shops, trade};
+use super::super::tests::{amendment, decide, edited, fence, opened, request, shops, trade};
 use super::*;
 
 /// The orders that record all of `trades`.
@@ -44,14 +45,22 @@ proptest! {
     /// been made, and otherwise the same.
     #[test]
     fn the_recorded_part_of_any_history_is_restored_exactly(
-        wishes in prop::collection::vec((1..4_u64, any::<bool>(), 0..70_u64), 0..60),
+        wishes in prop::collection::vec((1..5_u64, any::<bool>(), 0..70_u64), 0..60),
         lost in 0..10_usize,
     ) {
         let mut state = opened();
+        let (token, recorded) = (state.fence, state.forgotten);
         let (mut made, mut states) = (Vec::new(), vec![state.clone()]);
         for (number, (item, buys, units)) in wishes.into_iter().enumerate() {
-            let side = if buys { Side::Buy } else { Side::Sell };
-            if let Ok(trade) = trade(&mut state, request(&number.to_string(), item, side, units)) {
+            let (id, side) = (number.to_string(), if buys { Side::Buy } else { Side::Sell });
+            let wish = match item {
+                // Of item 10, by so many units more or less.
+                4 if buys => amendment(&id, 1, 1 + units % 3),
+                4 => amendment(&id, 3, 2 - units % 3),
+                _ => request(&id, item, side, units),
+            };
+            let batch = decide(&mut state, token, recorded, vec![wish]).0;
+            if let Ok(trade) = batch.map_or(Err(()), |mut made| made.remove(0).map_err(drop)) {
                 made.push(trade);
                 states.push(state.clone());
             }
@@ -127,6 +136,72 @@ fn an_order_that_does_not_follow_is_refused_and_named() {
     let negative = changed(|trade| trade.request.side = Side::Buy);
     assert!(negative.contains("order 1 (buy 7 of item 1)"), "{negative}");
     assert!(negative.contains("not enough stock"), "{negative}");
-    let skipped = changed(|trade| trade.version = Version(8));
-    assert!(skipped.contains("order 1 made version 8"), "{skipped}");
+    let doubled = changed(|trade| trade.version = Version(2));
+    assert!(doubled.contains("order 1 made version 2"), "{doubled}");
+}
+
+/// What an administrator does to item 1, of which 100 were in stock.
+fn edit(change: ItemChange) -> Edit {
+    Edit::Change {
+        item: ItemNumber(1),
+        expected: None,
+        change,
+    }
+}
+
+#[test]
+fn an_edited_item_is_restored_as_far_as_its_orders_tell() {
+    let mut state = opened();
+    let mut made = vec![trade(&mut state, request("a", 1, Side::Buy, 90)).unwrap()];
+    let change = ItemChange {
+        name: ItemName::new("one").ok(),
+        price: Money::from_cents(77).ok(),
+        quantity: Quantity::new(50).ok(),
+        ..ItemChange::default()
+    };
+    edited(&mut state, "b", edit(change)).0.unwrap();
+    made.push(trade(&mut state, request("c", 1, Side::Buy, 45)).unwrap());
+    made.push(trade(&mut state, request("d", 1, Side::Sell, 1)).unwrap());
+    let actual = state.items[&ItemNumber(1)].clone();
+    let state = restored(&orders(made)).unwrap();
+    let stock = &state.items[&ItemNumber(1)];
+    // 45 were there at least, and 5 more are nowhere to be seen.
+    assert_eq!((actual.quantity.units(), stock.quantity.units()), (6, 1));
+    assert_eq!((actual.restocked, stock.restocked), (40, 35));
+    assert_eq!((stock.version, stock.edits), (actual.version, 1));
+    assert_eq!(
+        (&stock.item.name, stock.item.price),
+        (&actual.item.name, actual.item.price)
+    );
+    assert!(stock.adds_up());
+    let json = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);
+}
+
+#[test]
+fn a_name_that_another_item_still_has_is_not_taken_over() {
+    let mut state = opened();
+    let rename = |item: u64, to: &str| Edit::Change {
+        item: ItemNumber(item),
+        expected: None,
+        change: ItemChange {
+            name: ItemName::new(to).ok(),
+            ..ItemChange::default()
+        },
+    };
+    edited(&mut state, "a", rename(2, "two")).0.unwrap();
+    edited(&mut state, "b", rename(1, "item 2")).0.unwrap();
+    let made = ["c", "d"].map(|id| trade(&mut state, request(id, 1, Side::Buy, 1)).unwrap());
+    let state = restored(&orders(made.into())).unwrap();
+    let name = |number| state.items[&ItemNumber(number)].item.name.to_string();
+    assert_eq!((name(1), name(2)), ("item 1".into(), "item 2".into()));
+    assert_eq!(state.items[&ItemNumber(1)].quantity.units(), 98);
+}
+
+#[test]
+fn an_item_that_was_created_is_asked_for() {
+    let mut made = two_orders();
+    made[1].trade.item = ItemNumber(12);
+    let refused = refused(&made);
+    assert!(refused.contains("add it to a shop file"), "{refused}");
 }

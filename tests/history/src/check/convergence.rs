@@ -1,12 +1,10 @@
 //! All replicas of a group end equal.
 //!
 //! Order logs must be equal to their ends. Catalog replicas write their stock down at times of their
-//! own, so those are compared that have applied the same trades; that each is right as of its own
+//! own, so those are compared that have applied the same trades and edits; that each is right as of its own
 //! position is for [`super::bank`] to say. It takes time in proportion to what replicas hold.
 
 use std::collections::BTreeMap;
-
-use bazaar_rpc::TradeSequence;
 
 use crate::verdict::Findings;
 use crate::{OrderLog, StockReport, Verdict};
@@ -20,9 +18,9 @@ pub fn check(logs: &[OrderLog], stocks: &[StockReport]) -> Verdict {
             compare_logs(first, other, &mut findings);
         }
     }
-    let mut at: BTreeMap<TradeSequence, &StockReport> = BTreeMap::new();
+    let mut at: BTreeMap<_, &StockReport> = BTreeMap::new();
     for stock in stocks {
-        let first = at.entry(stock.applied).or_insert(stock);
+        let first = at.entry((stock.applied, stock.edits)).or_insert(stock);
         compare_stocks(first, stock, &mut findings);
     }
     findings.verdict()
@@ -53,26 +51,27 @@ fn compare_logs(one: &OrderLog, other: &OrderLog, findings: &mut Findings) {
 
 fn compare_stocks(one: &StockReport, other: &StockReport, findings: &mut Findings) {
     let (a, b) = (&one.source, &other.source);
-    let by_name = |report: &StockReport| -> BTreeMap<_, _> {
+    let by_number = |report: &StockReport| -> BTreeMap<_, _> {
         let items = report.items.iter();
-        items
-            .map(|item| (item.item.clone(), item.clone()))
-            .collect()
+        items.map(|item| (item.number, item.clone())).collect()
     };
-    let (left, right) = (by_name(one), by_name(other));
-    let names = left
+    let (left, right) = (by_number(one), by_number(other));
+    let numbers = left
         .keys()
-        .chain(right.keys().filter(|name| !left.contains_key(*name)));
-    for name in names {
-        if left.get(name) != right.get(name) {
+        .chain(right.keys().filter(|number| !left.contains_key(*number)));
+    for number in numbers {
+        let (left, right) = (left.get(number), right.get(number));
+        if left != right {
             let what = || {
                 let applied = one.applied;
+                let name = left.or(right).map(|item| item.item.to_string());
+                let name = name.unwrap_or_default();
                 format!(
                     "{a} and {b} differ in {name}, with trades before {applied} applied by both"
                 )
             };
             let show = |source, item| format!("{source}: {item:?}");
-            findings.add(what, [show(a, left.get(name)), show(b, right.get(name))]);
+            findings.add(what, [show(a, left), show(b, right)]);
         }
     }
 }
@@ -111,6 +110,9 @@ mod tests {
         assert!(found.contains("differ in GameStart"), "{found}");
         let mut none = stock(2, 5);
         none.items.clear();
-        finding(check(&[], &[stock(1, 5), none]));
+        finding(check(&[], &[stock(1, 5), none.clone()]));
+        // One more edit makes another position.
+        none.edits += 1;
+        assert_eq!(check(&[], &[stock(1, 5), none]), Verdict::Ok);
     }
 }

@@ -2,6 +2,10 @@
 //! all operations on it, in accord with real time, in which each answer is what the item then was
 //! (Herlihy & Wing, "Linearizability: A Correctness Condition for Concurrent Objects", 1990).
 //!
+//! Edits are in no history. Of an item that was edited, the versions that no recorded trade made were
+//! made by edits, which may have left anything in stock. So it takes the order log to check it, and an
+//! item that was renamed, or whose name was another's, is not checked.
+//!
 //! Operations of unknown outcome are open to the end: they may take effect at any time after their
 //! invocation, or never.
 //!
@@ -11,6 +15,7 @@
 //! porcupine (<https://github.com/anishathalye/porcupine>) does. What it costs: see
 //! `linearizability/search.rs`.
 
+mod edits;
 mod model;
 mod search;
 #[cfg(test)]
@@ -49,11 +54,20 @@ struct Entry<'a> {
     what: What<'a>,
 }
 
+impl Entry<'_> {
+    fn edited((version, step): (u64, Step)) -> Self {
+        let what = What::Edited(version);
+        Self { step, what }
+    }
+}
+
 enum What<'a> {
     /// It is in the history.
     Seen(&'a Operation),
     /// It is in the order log only.
     Recorded(&'a TradeRecord),
+    /// It is an edit, since no trade made that version.
+    Edited(u64),
 }
 
 /// Checks `operations`. The longest of `logs` tells what became of trades; `stocks` tell with which
@@ -81,6 +95,22 @@ pub fn check(
             unknown.push(format!("with which stock {item} began is not known"));
             continue;
         };
+        let edits = edits::of(item, log, stocks);
+        if edits.has_moved {
+            unknown.push(format!(
+                "{item} was renamed, or is not the first of its name"
+            ));
+            continue;
+        }
+        if edits.count > 0 && log.is_none() {
+            unknown.push(format!(
+                "{item} was edited, and without an order log it is not known when"
+            ));
+            continue;
+        }
+        let edits = edits.steps(&steps, initial);
+        entries.splice(0..0, edits.map(Entry::edited));
+        let steps: Vec<_> = entries.iter().map(|entry| entry.step).collect();
         match Search::new(&steps, initial, options.budget).run() {
             Found::Order => {}
             Found::NoOrder(dead_end) => report(item, entries, &dead_end, &mut findings),
@@ -225,7 +255,7 @@ fn initial(
         let mut opened = items
             .filter(|record| record.item == *item)
             .map(|record| State {
-                quantity: record.initial.units(),
+                quantity: Some(record.initial.units()),
                 version: StockRecord::FIRST.0,
             });
         opened.next()
@@ -249,7 +279,10 @@ fn first_shown(steps: &[Step]) -> Option<State> {
         Action::Read {
             quantity,
             version: Some(version),
-        } if step.returned < first_trade => Some(State { quantity, version }),
+        } if step.returned < first_trade => {
+            let quantity = Some(quantity);
+            Some(State { quantity, version })
+        }
         _ => None,
     })
 }
@@ -272,7 +305,7 @@ fn counted_back(steps: &[Step]) -> Option<State> {
     });
     let quantity = i128::from(shown) - changes.sum::<i128>();
     Some(State {
-        quantity: u64::try_from(quantity).ok()?,
+        quantity: Some(u64::try_from(quantity).ok()?),
         version: StockRecord::FIRST.0,
     })
 }
@@ -280,6 +313,7 @@ fn counted_back(steps: &[Step]) -> Option<State> {
 fn report(item: &ItemName, entries: &[Entry<'_>], dead_end: &DeadEnd, findings: &mut Findings) {
     let DeadEnd { state, last, next } = dead_end;
     let State { quantity, version } = state;
+    let quantity = quantity.map_or("an unknown number".into(), |quantity| quantity.to_string());
     let what = || {
         format!(
             "no order of the operations on {item} explains their answers: the best one ends with \
@@ -297,6 +331,7 @@ impl std::fmt::Display for What<'_> {
         match self {
             Self::Seen(operation) => operation.fmt(f),
             Self::Recorded(trade) => write!(f, "in the order log: {trade}"),
+            Self::Edited(version) => write!(f, "an edit that made version {version}"),
         }
     }
 }

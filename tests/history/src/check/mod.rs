@@ -11,12 +11,14 @@
 //! | [`idempotency`] | | n log n |
 //! | [`convergence`] | | k·r |
 //! | [`gapless`] | | k·r |
+//! | [`amendments`] | | k·r |
 //! | [`raft`] | Ongaro & Ousterhout 2014, figure 3 | observations |
 //! | [`liveness`] | | n |
 //!
 //! None of them calls anything a violation that a correct run could show, short of a slip of the
 //! clock by which the histories were timed: operations that share an instant count as concurrent.
 
+pub mod amendments;
 pub mod bank;
 pub mod convergence;
 pub mod freshness;

@@ -70,7 +70,8 @@ fn check_log(requests: &[Request<'_>], log: &OrderLog, is_complete: bool, found:
 fn is_of(request: &Request<'_>, order: &OrderRecord) -> bool {
     let asked = request.asked();
     let trade = &order.trade;
-    (asked.item, asked.side, asked.quantity) == (&trade.item, trade.side, trade.quantity)
+    trade.amends.is_none()
+        && (asked.item, asked.side, asked.quantity) == (&trade.item, trade.side, trade.quantity)
 }
 
 #[cfg(test)]
@@ -142,7 +143,8 @@ mod tests {
 
     #[test]
     fn an_order_is_recorded_as_it_was_acknowledged() {
-        let changes: [fn(&mut OrderRecord); 4] = [
+        let changes: [fn(&mut OrderRecord); 5] = [
+            |order| order.trade.amends = crate::samples::amendment(1, 0, 1, 2).trade.amends,
             |order| order.number = OrderNumber(7),
             |order| order.trade.side = Side::Sell,
             |order| order.trade.quantity = crate::samples::units(2),

@@ -244,6 +244,18 @@ impl Injector {
                     (end, Act::Start(leader)),
                 ]
             }
+            Fault::HeldUp => {
+                let leader = self.find(&Whom::Leader(ServiceKind::Order), world);
+                let catalogs = self.find(&Whom::All(ServiceKind::Catalog), world);
+                let links = between(&leader, &catalogs, Way::Out);
+                let arrival = end.saturating_sub(FLAP);
+                vec![
+                    (begin, Act::Cut(links.clone())),
+                    (begin + FLAP, Act::Pause(leader.clone())),
+                    (arrival, Act::Join(links)),
+                    (end, Act::Resume(leader)),
+                ]
+            }
         }
     }
 

@@ -38,6 +38,8 @@ pub enum Profile {
     Outage,
     /// Catalog leaders change while lease holders are cut off from them.
     Lease,
+    /// Order leaders are stopped for long enough to be replaced, with batches under way, and go on.
+    Depose,
 }
 
 type Draw = fn(&mut SmallRng) -> (Fault, Duration);
@@ -57,6 +59,7 @@ impl Profile {
         Self::CatchUp,
         Self::Outage,
         Self::Lease,
+        Self::Depose,
     ];
 
     /// The profile of run number `seed`, where none is asked for: every other run has all faults.
@@ -85,7 +88,12 @@ impl Profile {
     pub(super) fn lanes(self) -> usize {
         match self {
             // What happens to a replica whose disk has lied is to be over before anything else does.
-            Self::Disk | Self::Restart | Self::CatchUp | Self::Outage | Self::Lease => 1,
+            Self::Disk
+            | Self::Restart
+            | Self::CatchUp
+            | Self::Outage
+            | Self::Lease
+            | Self::Depose => 1,
             Self::Mixed
             | Self::Kill
             | Self::Power
@@ -100,7 +108,7 @@ impl Profile {
     pub(super) fn pause(self) -> (u64, u64) {
         match self {
             Self::Disk => (1500, 3000),
-            Self::Clock | Self::Slow | Self::Lease => (100, 800),
+            Self::Clock | Self::Slow | Self::Lease | Self::Depose => (100, 800),
             Self::Mixed
             | Self::Kill
             | Self::Power
@@ -109,6 +117,26 @@ impl Profile {
             | Self::Restart
             | Self::CatchUp
             | Self::Outage => (200, 2000),
+        }
+    }
+
+    /// The share of requests whose clients wait until they are told something, however long it takes.
+    pub(crate) fn waiting(self) -> f64 {
+        match self {
+            // What is said at the end of the patience of a frontend is said in this one.
+            Self::Outage => 0.9,
+            Self::Mixed
+            | Self::Kill
+            | Self::Power
+            | Self::Pause
+            | Self::Partition
+            | Self::Slow
+            | Self::Disk
+            | Self::Clock
+            | Self::Restart
+            | Self::CatchUp
+            | Self::Lease
+            | Self::Depose => 0.08,
         }
     }
 
@@ -139,6 +167,7 @@ impl Profile {
                 isolated_clock,
                 company,
                 orphans,
+                held_up,
                 rolling,
             ],
             Self::Kill => &[kill],
@@ -152,6 +181,7 @@ impl Profile {
             Self::CatchUp => &[away, away, kill_order_leader],
             Self::Outage => &[outage],
             Self::Lease => &[orphans, orphans, company],
+            Self::Depose => &[depose, held_up, held_up],
         }
     }
 }
@@ -205,6 +235,14 @@ fn power(rng: &mut SmallRng) -> (Fault, Duration) {
 fn pause(rng: &mut SmallRng) -> (Fault, Duration) {
     let longest = if rng.random_ratio(1, 4) { 5000 } else { 1000 };
     (Fault::Pause(one(rng)), millis(rng, 50, longest))
+}
+
+fn depose(rng: &mut SmallRng) -> (Fault, Duration) {
+    (Fault::Pause(Whom::Leader(Order)), millis(rng, 250, 1500))
+}
+
+fn held_up(rng: &mut SmallRng) -> (Fault, Duration) {
+    (Fault::HeldUp, millis(rng, 800, 2000))
 }
 
 fn isolate(rng: &mut SmallRng) -> (Fault, Duration) {

@@ -61,6 +61,9 @@ pub enum Fault {
     RollingRestart,
     /// A holder of a lease is cut off from all catalogs, and the leader that granted it is killed.
     OrphanedLeases,
+    /// What the order leader sends to the catalogs is held up, and the leader is paused a moment
+    /// later: its batches arrive when another one leads.
+    HeldUp,
 }
 
 /// In which directions a machine is cut off.
@@ -171,6 +174,7 @@ impl Fault {
             Self::IsolatedClockJump(..) => "clock jump in a partition",
             Self::RollingRestart => "rolling restart",
             Self::OrphanedLeases => "lease holders cut off, leader killed",
+            Self::HeldUp => "batches held up, leader paused",
         }
     }
 }

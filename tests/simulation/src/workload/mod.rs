@@ -40,6 +40,8 @@ pub(crate) struct Workload {
     /// From when on there are no faults: clients are patient then, because what they ask for must
     /// succeed.
     pub(crate) calm: Duration,
+    /// The share of requests whose clients wait until they are told something.
+    pub(crate) waiting: f64,
     /// Where it is written down.
     pub(crate) recorder: Recorder,
     /// What is shared by the sessions.

@@ -60,7 +60,7 @@ impl Session {
                     self.look_up(item, frontend).await;
                 }
             }
-            self.think(40).await;
+            self.think(60).await;
         }
     }
 
@@ -70,7 +70,7 @@ impl Session {
         while self.goes_on() {
             let item = self.any_item();
             self.look_up(item, place).await;
-            self.think(12).await;
+            self.think(24).await;
         }
     }
 
@@ -98,7 +98,7 @@ impl Session {
         if clock::elapsed() >= self.workload.calm {
             return PATIENT;
         }
-        if self.rng.random_ratio(1, 12) {
+        if self.rng.random_bool(self.workload.waiting) {
             return UNTIL_TOLD;
         }
         let longest = if self.rng.random_ratio(1, 3) {

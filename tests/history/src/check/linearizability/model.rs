@@ -8,7 +8,8 @@ pub(super) const NEVER: u64 = u64::MAX;
 /// An item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    pub(super) quantity: u64,
+    /// The stock; none where an edit has left it at what nobody was shown.
+    pub(super) quantity: Option<u64>,
     pub(super) version: u64,
 }
 
@@ -21,6 +22,18 @@ pub(super) enum Action {
     Short { wanted: u64, available: Option<u64> },
     /// A trade changes the stock, and makes the next version.
     Trade { delta: i64, version: Option<u64> },
+    /// What is no trade makes a version, and leaves this in stock, if that is known.
+    Edit { version: u64, quantity: Option<u64> },
+}
+
+impl Action {
+    /// Whether it changes the item.
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            Self::Read { .. } | Self::Short { .. } => false,
+            Self::Trade { .. } | Self::Edit { .. } => true,
+        }
+    }
 }
 
 /// An operation on an item.
@@ -41,21 +54,33 @@ impl State {
                 quantity: shown,
                 version: shown_version,
             } => {
-                let is_here = shown == quantity && is_or_none(shown_version, version);
+                let fits = quantity.is_none_or(|quantity| shown == quantity);
+                let is_here = fits && is_or_none(shown_version, version);
                 is_here.then_some(self)
             }
             Action::Short { wanted, available } => {
-                let is_here = wanted > quantity && is_or_none(available, quantity);
-                is_here.then_some(self)
+                let is_short = |quantity| wanted > quantity && is_or_none(available, quantity);
+                quantity.is_none_or(is_short).then_some(self)
             }
             Action::Trade {
                 delta,
                 version: made,
             } => {
                 let version = version + 1;
-                let quantity = quantity.checked_add_signed(delta)?;
-                let is_here = is_or_none(made, version) && quantity <= Quantity::MAX.units();
+                let quantity = match quantity {
+                    Some(quantity) => Some(quantity.checked_add_signed(delta)?),
+                    None => None,
+                };
+                let fits = quantity.is_none_or(|quantity| quantity <= Quantity::MAX.units());
+                let is_here = is_or_none(made, version) && fits;
                 is_here.then_some(Self { quantity, version })
+            }
+            Action::Edit {
+                version: made,
+                quantity,
+            } => {
+                let version = version + 1;
+                (made == version).then_some(Self { quantity, version })
             }
         }
     }

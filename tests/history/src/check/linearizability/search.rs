@@ -11,7 +11,8 @@
 //! - of trades that change the stock by the same amount, the one that must be done first is as good
 //!   as any: whatever order has another in its place, has these two exchanged as well. So one that
 //!   was never completed comes last, and those of one amount are told apart by their number only;
-//! - where the stock at a version is known from answers, a trade has to lead there.
+//! - where the stock at a version is known from answers, a trade has to lead there;
+//! - an edit has one place, as the version that it made is known, and so mostly what it left in stock.
 //!
 //! With versions in all answers there is a choice only between trades of unknown outcome of different
 //! amounts, made one after the other with no lookup between. A step costs as much as there are
@@ -109,7 +110,7 @@ struct Choice {
     others: Vec<Candidate>,
 }
 
-/// A trade that may be next.
+/// A change that may be next.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     step: u32,
@@ -202,6 +203,9 @@ impl<'a> Search<'a> {
                 });
                 self.classes[class].members.push(at);
             }
+            Action::Edit { version, .. } => {
+                self.by_version.entry(version).or_default().push(at);
+            }
             // A question that was never answered tells nothing.
             Action::Trade { .. } | Action::Read { .. } | Action::Short { .. } => {}
         }
@@ -290,7 +294,7 @@ impl<'a> Search<'a> {
                     break;
                 }
                 let next = self.after[at as usize];
-                let reads = !matches!(step.action, Action::Trade { .. });
+                let reads = !step.action.changes();
                 if reads && self.state.after(step.action).is_some() {
                     self.take(Candidate {
                         step: at,
@@ -308,7 +312,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The trades that may be next, the most promising last.
+    /// The changes that may be next, the most promising last.
     fn next(&self, horizon: u64) -> Next {
         let end = self.steps.len();
         if self.after[end] as usize == end {
@@ -370,20 +374,17 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether `one` is a trade that may be next.
+    /// Whether `one` is a change that may be next.
     fn is_possible(&self, one: Candidate, horizon: u64) -> bool {
         let step = &self.steps[one.step as usize];
-        if self.is_taken[one.step as usize]
-            || step.invoked > horizon
-            || !matches!(step.action, Action::Trade { .. })
-        {
+        if self.is_taken[one.step as usize] || step.invoked > horizon || !step.action.changes() {
             return false;
         }
         let Some(after) = self.state.after(step.action) else {
             return false;
         };
         let known = self.known.get(&after.version);
-        known.is_none_or(|quantity| *quantity == after.quantity)
+        known.is_none_or(|known| after.quantity.is_none_or(|quantity| quantity == *known))
     }
 
     fn take(&mut self, one: Candidate) {
@@ -482,8 +483,9 @@ fn place(at: usize) -> u32 {
 }
 
 /// The stock at each version, as far as lookups show it, and trades between them tell.
-fn known_stock(steps: &[Step], initial: State) -> HashMap<u64, u64> {
-    let mut known = HashMap::from([(initial.version, initial.quantity)]);
+pub(super) fn known_stock(steps: &[Step], initial: State) -> HashMap<u64, u64> {
+    let initially = initial.quantity.map(|quantity| (initial.version, quantity));
+    let mut known: HashMap<_, _> = initially.into_iter().collect();
     let mut deltas = HashMap::new();
     let mut versions = Vec::new();
     for step in steps {
@@ -501,7 +503,10 @@ fn known_stock(steps: &[Step], initial: State) -> HashMap<u64, u64> {
                 deltas.insert(version, delta);
                 versions.push(version);
             }
-            Action::Read { .. } | Action::Trade { .. } | Action::Short { .. } => {}
+            Action::Read { .. }
+            | Action::Trade { .. }
+            | Action::Short { .. }
+            | Action::Edit { .. } => {}
         }
     }
     versions.sort_unstable();

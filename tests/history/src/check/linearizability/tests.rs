@@ -127,6 +127,79 @@ fn an_item_of_which_nothing_is_known_at_first_is_left_open() {
     assert_eq!(check(&seen, &[], &[], Options::default()), Verdict::Ok);
 }
 
+/// The stock after so many purchases and edits.
+fn edited_stock(bought: u64, edits: u64) -> StockReport {
+    let mut stock = stock(1, bought);
+    stock.items[0].edits = edits;
+    stock
+}
+
+#[test]
+fn versions_that_no_trade_made_were_made_by_edits_which_may_leave_anything() {
+    let mut orders = vec![order(0), order(1), order(2)];
+    for (order, version) in orders.iter_mut().zip([2, 4, 6]) {
+        order.trade.version = Version(version);
+    }
+    let logs = [log(1, orders)];
+    let checked = |operations: &[Operation], edits| {
+        let stocks = [edited_stock(3, edits)];
+        check(operations, &logs, &stocks, Options::default())
+    };
+    // Edits made versions 3, 5 and 7: the stock before the last is known from nobody.
+    let operations = || {
+        vec![
+            bought((1, 2), 0, 2),
+            lookup((3, 4), 99, 2),
+            bought((5, 6), 1, 4),
+            lookup((5, 8), 499, 4),
+            bought((9, 10), 2, 6),
+            lookup((11, 12), 77, 7),
+        ]
+    };
+    assert_eq!(checked(&operations(), 3), Verdict::Ok);
+    finding(checked(&operations(), 2));
+    for wrong in [
+        // Before the edit, after it was shown.
+        lookup((13, 14), 499, 4),
+        // With what was shown to be another stock.
+        lookup((5, 8), 500, 4),
+        lookup((11, 12), 78, 7),
+        lookup((5, 8), 499, 3),
+    ] {
+        let mut operations = operations();
+        operations.push(wrong);
+        finding(checked(&operations, 3));
+    }
+    let mut operations = operations();
+    operations.push(lookup((5, 8), 500, 3));
+    assert_eq!(checked(&operations, 3), Verdict::Ok);
+}
+
+#[test]
+fn an_edited_item_is_left_open_where_its_edits_have_no_place() {
+    let is_open = |verdict: Verdict, why: &str| {
+        assert!(
+            matches!(&verdict, Verdict::Unknown(said) if said.contains(why)),
+            "{verdict:?}"
+        );
+    };
+    let operations = [bought((1, 2), 0, 2)];
+    let complete = Options {
+        is_complete: true,
+        ..Options::default()
+    };
+    let without_log = check(&operations, &[], &[edited_stock(1, 1)], complete);
+    is_open(without_log, "edited");
+    let mut renamed = order(1);
+    renamed.trade.item = bazaar_rpc::ItemName::new("GameStop").unwrap();
+    let logs = [log(1, [order(0), renamed])];
+    let stocks = [edited_stock(1, 1)];
+    is_open(
+        check(&operations, &logs, &stocks, Options::default()),
+        "renamed",
+    );
+}
+
 #[test]
 fn a_search_beyond_its_budget_is_left_open() {
     // No versions, and no order: every subset of the trades under way is to be tried.
@@ -154,7 +227,7 @@ fn a_search_beyond_its_budget_is_left_open() {
 /// span; every tenth trade is of unknown outcome, and half of those are made.
 fn long_history(operations: u64, processes: u64, shows_versions: bool) -> Vec<Operation> {
     let mut state = State {
-        quantity: 100,
+        quantity: Some(100),
         version: 1,
     };
     let mut history = Vec::new();
@@ -167,7 +240,7 @@ fn long_history(operations: u64, processes: u64, shows_versions: bool) -> Vec<Op
         );
         if n % 3 == 0 {
             let version = shows_versions.then_some(Version(state.version));
-            let quantity = units(state.quantity);
+            let quantity = units(state.quantity.unwrap());
             let call = Call::Lookup {
                 item: crate::samples::item(),
             };
@@ -195,7 +268,7 @@ fn long_history(operations: u64, processes: u64, shows_versions: bool) -> Vec<Op
                 continue;
             }
             None => {
-                history.push(short(span, amount, Some(state.quantity)));
+                history.push(short(span, amount, state.quantity));
                 continue;
             }
         }
@@ -325,10 +398,12 @@ fn steps_of(mut sketches: Vec<Sketch>, initial: State) -> Vec<Step> {
             }
             (0..=2, None) => Action::Short {
                 wanted: sketch.amount,
-                available: sketch.shows_version.then_some(state.quantity + twist),
+                available: sketch
+                    .shows_version
+                    .then_some(state.quantity.unwrap() + twist),
             },
             _ => Action::Read {
-                quantity: state.quantity + if sketch.shows_version { 0 } else { twist },
+                quantity: state.quantity.unwrap() + if sketch.shows_version { 0 } else { twist },
                 version: shown(state.version),
             },
         };
@@ -348,7 +423,7 @@ proptest! {
     /// The search finds an order just where trying all of them does.
     #[test]
     fn it_agrees_with_brute_force(sketches in sketches()) {
-        let initial = State { quantity: 3, version: 1 };
+        let initial = State { quantity: Some(3), version: 1 };
         let steps = steps_of(sketches, initial);
         let found = Search::new(&steps, initial, Budget::default()).run();
         let expected = has_order(&steps, initial);
@@ -366,7 +441,7 @@ fn the_comparison_with_brute_force_meets_both_answers() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let initial = State {
-        quantity: 3,
+        quantity: Some(3),
         version: 1,
     };
     let mut linearizable = 0;

@@ -1,0 +1,110 @@
+//! What handlers take from a request that says who it comes from, and how one is refused (RFC 6750).
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use axum::http::request::Parts;
+
+use super::{AuthError, Identity};
+use crate::Error;
+use crate::http::Frontend;
+
+/// Whoever a request comes from; a request that comes from nobody is refused.
+pub(crate) struct Authenticated(pub(crate) Identity);
+
+/// Whoever a request comes from, if it says so. One that does so with a token that is not valid is
+/// refused.
+#[expect(
+    dead_code,
+    reason = "open shops know no users; those that know both will use it"
+)]
+pub(crate) struct MaybeAuthenticated(pub(crate) Option<Identity>);
+
+impl FromRequestParts<Arc<Frontend>> for Authenticated {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, it: &Arc<Frontend>) -> Result<Self, Error> {
+        let token = token(&parts.headers)?.ok_or(AuthError::Missing)?;
+        Ok(Self(it.verifier.verify(token)?))
+    }
+}
+
+impl FromRequestParts<Arc<Frontend>> for MaybeAuthenticated {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, it: &Arc<Frontend>) -> Result<Self, Error> {
+        let token = token(&parts.headers)?;
+        let identity = token.map(|token| it.verifier.verify(token)).transpose()?;
+        Ok(Self(identity))
+    }
+}
+
+/// The bearer token of a request; none where it carries no credentials, or some of another scheme.
+fn token(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(AuthError::Malformed);
+    }
+    let value = value.to_str().map_err(|_| AuthError::Malformed)?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(Some(token.trim_matches(' ')))
+    } else {
+        Ok(None)
+    }
+}
+
+/// The header `WWW-Authenticate` of a request that is refused with 401; `refused` is what was wrong
+/// with its token, where it had one.
+pub(crate) fn challenge(refused: Option<AuthError>) -> HeaderValue {
+    const SCHEME: HeaderValue = HeaderValue::from_static("Bearer");
+    match refused {
+        None | Some(AuthError::Missing) => SCHEME,
+        Some(error) => {
+            let text = format!("Bearer error=\"invalid_token\", error_description=\"{error}\"");
+            // The texts of errors are plain ASCII without quotes.
+            HeaderValue::try_from(text).unwrap_or(SCHEME)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token_of(values: &[&'static str]) -> Result<Option<String>, AuthError> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        token(&headers).map(|token| token.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_token_stands_behind_its_scheme() {
+        assert_eq!(token_of(&[]), Ok(None));
+        assert_eq!(token_of(&["Bearer a.b.c"]), Ok(Some("a.b.c".into())));
+        assert_eq!(token_of(&["bEARER  a.b.c "]), Ok(Some("a.b.c".into())));
+        assert_eq!(token_of(&["Bearer"]), Ok(Some(String::new())));
+        assert_eq!(token_of(&["Basic YTpi"]), Ok(None));
+        assert_eq!(
+            token_of(&["Bearer a", "Bearer b"]),
+            Err(AuthError::Malformed)
+        );
+    }
+
+    #[test]
+    fn a_challenge_says_what_is_wrong_with_a_token() {
+        assert_eq!(challenge(None), "Bearer");
+        assert_eq!(challenge(Some(AuthError::Missing)), "Bearer");
+        assert_eq!(
+            challenge(Some(AuthError::Expired)),
+            "Bearer error=\"invalid_token\", \
+             error_description=\"the access token has expired\""
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! How the errors of accounts look to the client.
+
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use bazaar_rpc::accounts::AccountsError;
+
+use crate::Error;
+use crate::auth::{AuthError, challenge};
+
+/// The quota and what is left of it (draft-ietf-httpapi-ratelimit-headers-10).
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The status of an answer of the accounts service, and its few words.
+pub(super) fn classify(error: &AccountsError) -> (StatusCode, &'static str) {
+    match error {
+        AccountsError::Taken { .. } => (StatusCode::CONFLICT, "already taken"),
+        AccountsError::UnknownUser => (StatusCode::NOT_FOUND, "user not found"),
+        AccountsError::WrongCredentials => (StatusCode::UNAUTHORIZED, "wrong credentials"),
+        AccountsError::InvalidRefreshToken => (StatusCode::UNAUTHORIZED, "invalid refresh token"),
+        AccountsError::WrongCurrentPassword => (StatusCode::FORBIDDEN, "wrong password"),
+        AccountsError::AdminRequired => (StatusCode::FORBIDDEN, "admin required"),
+        AccountsError::TooManyAttempts { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, "too many attempts")
+        }
+        AccountsError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        AccountsError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "service unavailable"),
+        AccountsError::Unknown => (StatusCode::GATEWAY_TIMEOUT, "outcome unknown"),
+        AccountsError::Invalid(_) | AccountsError::Failed => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        }
+    }
+}
+
+/// The status of a request that comes from nobody who is known, and its few words.
+pub(super) fn classify_auth(error: AuthError) -> (StatusCode, &'static str) {
+    match error {
+        AuthError::Missing => (StatusCode::UNAUTHORIZED, "account required"),
+        AuthError::Malformed
+        | AuthError::WrongAlgorithm
+        | AuthError::UnknownKey
+        | AuthError::BadSignature
+        | AuthError::WrongIssuer
+        | AuthError::WrongAudience
+        | AuthError::Expired
+        | AuthError::Void => (StatusCode::UNAUTHORIZED, "invalid token"),
+        AuthError::Stale => (StatusCode::SERVICE_UNAVAILABLE, "service unavailable"),
+    }
+}
+
+/// Adds what headers say of an error of accounts.
+pub(super) fn advise(error: &Error, status: StatusCode, headers: &mut HeaderMap) {
+    if status == StatusCode::UNAUTHORIZED {
+        let refused = match error {
+            Error::Unauthenticated(refused) => Some(*refused),
+            _ => None,
+        };
+        headers.insert(WWW_AUTHENTICATE, challenge(refused));
+    }
+    if let Error::Accounts(AccountsError::TooManyAttempts {
+        limit,
+        window,
+        retry_after,
+    }) = error
+    {
+        // In whole seconds, and never too early.
+        let seconds = retry_after.as_millis().div_ceil(1000);
+        headers.insert(RETRY_AFTER, number(seconds.to_string()));
+        let policy = format!("\"logins\";q={limit};w={}", window.as_secs());
+        headers.insert(RATE_LIMIT_POLICY, number(policy));
+        headers.insert(RATE_LIMIT, number(format!("\"logins\";r=0;t={seconds}")));
+    }
+}
+
+fn number(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("digits and ASCII signs")
+}

@@ -1,0 +1,119 @@
+//! Lists, page by page.
+//!
+//! A list's body is an array and nothing else; the next page is named in a header:
+//! `Link: </products?limit=100&after=203>; rel="next"` (RFC 8288). An item that is added or removed
+//! meanwhile moves no other one to another page, since a page begins after an item's number.
+
+use axum::Json;
+use axum::http::HeaderValue;
+use axum::http::header::LINK;
+use axum::response::{IntoResponse, Response};
+use bazaar_rpc::catalog::{ListQuery, MAX_PAGE};
+use bazaar_rpc::{Item, ItemNumber};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::IntoParams;
+
+use super::extract::Segment as _;
+use crate::Error;
+
+/// The items on one page where the client does not say.
+const DEFAULT_PAGE: u32 = 100;
+
+/// Which part of a list.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Page {
+    /// Only items with higher numbers than this one: the number of the last item seen.
+    #[serde(
+        deserialize_with = "item_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[param(nullable = false)]
+    pub(super) after: Option<ItemNumber>,
+    /// The most items to list; 100 where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000, nullable = false)]
+    pub(super) limit: Option<u32>,
+}
+
+/// Reads digits alone, as paths have them.
+pub(super) fn item_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ItemNumber>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    ItemNumber::parse(&text)
+        .map(Some)
+        .map_err(de::Error::custom)
+}
+
+impl Page {
+    /// The page of a list of everything.
+    ///
+    /// # Errors
+    /// When the limit is out of bounds.
+    pub(super) fn query(self) -> Result<ListQuery, Error> {
+        let limit = self.limit.unwrap_or(DEFAULT_PAGE);
+        if limit == 0 || limit as usize > MAX_PAGE {
+            return Err(Error::Malformed(format!(
+                "limit: {limit} is not from 1 to {MAX_PAGE}"
+            )));
+        }
+        Ok(ListQuery {
+            after: self.after,
+            limit,
+            ..ListQuery::default()
+        })
+    }
+}
+
+/// One page of a list, with a link to the next one.
+pub(super) struct Paged<T> {
+    entries: Vec<T>,
+    next: Option<HeaderValue>,
+}
+
+impl<T> Paged<T> {
+    /// The page that shows each of `items`, which the catalog found for `query`.
+    ///
+    /// A page as long as its limit has a next one, which may turn out to be empty. That one is under
+    /// `path`, with the parameters that `parameters` gives for the number of this one's last item.
+    ///
+    /// # Errors
+    /// When the parameters have no form as a query.
+    pub(super) fn new<P: Serialize>(
+        items: Vec<Item>,
+        query: &ListQuery,
+        path: &str,
+        parameters: impl FnOnce(ItemNumber) -> P,
+        show: impl Fn(Item) -> T,
+    ) -> Result<Self, Error> {
+        let is_full = items.len() >= query.limit as usize;
+        let next = match items.last() {
+            Some(last) if is_full => Some(link(path, &parameters(last.number))?),
+            _ => None,
+        };
+        Ok(Self {
+            entries: items.into_iter().map(show).collect(),
+            next,
+        })
+    }
+}
+
+fn link(path: &str, parameters: &impl Serialize) -> Result<HeaderValue, Error> {
+    let malformed =
+        |reason: String| Error::Malformed(format!("the link to the next page: {reason}"));
+    let query = serde_urlencoded::to_string(parameters).map_err(|e| malformed(e.to_string()))?;
+    let link = HeaderValue::try_from(format!("<{path}?{query}>; rel=\"next\""));
+    link.map_err(|error| malformed(error.to_string()))
+}
+
+impl<T: Serialize> IntoResponse for Paged<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.entries).into_response();
+        if let Some(next) = self.next {
+            response.headers_mut().insert(LINK, next);
+        }
+        response
+    }
+}
