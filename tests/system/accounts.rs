@@ -158,7 +158,10 @@ async fn an_account_is_made_used_and_changed() {
     let path = format!("/users/{id}");
     let without = get(at, &path).await;
     without.problem(401);
-    assert_eq!(without.header("www-authenticate"), "Bearer");
+    assert_eq!(
+        without.header("www-authenticate"),
+        "Bearer realm=\"bazaar\""
+    );
     let mut forged = session.clone();
     let token = session["access_token"].as_str().unwrap();
     forged["access_token"] = format!("{}{}", &token[..token.len() - 4], "AAAA").into();

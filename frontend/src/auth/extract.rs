@@ -61,13 +61,15 @@ fn token(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
 /// The header `WWW-Authenticate` of a request that is refused with 401; `refused` is what was wrong
 /// with its token, where it had one.
 pub(crate) fn challenge(refused: Option<AuthError>) -> HeaderValue {
-    const SCHEME: HeaderValue = HeaderValue::from_static("Bearer");
+    const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"bazaar\"");
     match refused {
-        None | Some(AuthError::Missing) => SCHEME,
+        None | Some(AuthError::Missing) => CHALLENGE,
         Some(error) => {
-            let text = format!("Bearer error=\"invalid_token\", error_description=\"{error}\"");
+            let text = format!(
+                "Bearer realm=\"bazaar\", error=\"invalid_token\", error_description=\"{error}\""
+            );
             // The texts of errors are plain ASCII without quotes.
-            HeaderValue::try_from(text).unwrap_or(SCHEME)
+            HeaderValue::try_from(text).unwrap_or(CHALLENGE)
         }
     }
 }
@@ -99,11 +101,11 @@ mod tests {
 
     #[test]
     fn a_challenge_says_what_is_wrong_with_a_token() {
-        assert_eq!(challenge(None), "Bearer");
-        assert_eq!(challenge(Some(AuthError::Missing)), "Bearer");
+        assert_eq!(challenge(None), "Bearer realm=\"bazaar\"");
+        assert_eq!(challenge(Some(AuthError::Missing)), challenge(None));
         assert_eq!(
             challenge(Some(AuthError::Expired)),
-            "Bearer error=\"invalid_token\", \
+            "Bearer realm=\"bazaar\", error=\"invalid_token\", \
              error_description=\"the access token has expired\""
         );
     }

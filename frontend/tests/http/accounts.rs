@@ -30,7 +30,10 @@ async fn a_request_that_needs_a_token_says_which_one_it_lacks() {
     for headers in anonymous {
         let reply = client.send("GET", "/users/1", headers, "").await;
         reply.is_problem(401, "access token is required");
-        assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+        assert_eq!(
+            reply.header("www-authenticate"),
+            Some("Bearer realm=\"bazaar\"")
+        );
     }
     for (token, why) in [
         ("x", "malformed"),
