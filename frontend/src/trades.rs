@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bazaar_daemon::{GroupClient, Leader};
-use bazaar_rpc::orders::{OrderError, OrdersClient};
+use bazaar_rpc::orders::{MAX_STATES, OrderError, OrdersClient};
 use bazaar_rpc::{
     AmendRequest, Change, InvocationId, ItemKey, Order, OrderNumber, OrderState, Quantity,
     RequestId, Requester, ServiceKind, Side, Timestamp, TradeRequest, UserId,
@@ -37,10 +37,6 @@ pub(crate) struct Traded {
 
 /// An order that was changed.
 #[derive(Clone, Debug)]
-#[expect(
-    dead_code,
-    reason = "orders are changed by account holders, once there are accounts"
-)]
 pub(crate) struct Amended {
     /// As the change has left it.
     pub state: OrderState,
@@ -55,7 +51,7 @@ impl Trades {
         Self { orders }
     }
 
-    /// Trades `quantity` of `item`, once under `request`, however often that is asked for.
+    /// Trades `quantity` of `item` for `user`, once under `request`, however often that is asked for.
     ///
     /// # Errors
     /// [`Error::OutcomeUnknown`] when it may have been made; any other error says that it was not.
@@ -65,6 +61,7 @@ impl Trades {
         item: ItemKey,
         side: Side,
         quantity: Quantity,
+        user: Option<UserId>,
     ) -> Result<Traded, Error> {
         let deadline = Instant::now() + TRADE_DEADLINE;
         let invocation = InvocationId::fresh();
@@ -75,7 +72,7 @@ impl Trades {
             item,
             side,
             quantity,
-            user: None,
+            user,
             received,
             amends: None,
         };
@@ -92,10 +89,6 @@ impl Trades {
     ///
     /// # Errors
     /// [`Error::OutcomeUnknown`] when it may have been changed; any other error says that it was not.
-    #[expect(
-        dead_code,
-        reason = "orders are changed by account holders, once there are accounts"
-    )]
     pub(crate) async fn amend(
         &self,
         request: RequestId,
@@ -122,39 +115,10 @@ impl Trades {
         Ok(Amended { state, replayed })
     }
 
-    /// How the order of that number stands, where `requester` may see it.
-    ///
-    /// # Errors
-    /// [`Error::UnknownOrder`] where they may not, or there is none; otherwise when the order service
-    /// gave no answer.
-    #[expect(
-        dead_code,
-        reason = "orders are seen by account holders, once there are accounts"
-    )]
-    pub(crate) async fn order_state(
-        &self,
-        number: OrderNumber,
-        requester: Requester,
-    ) -> Result<OrderState, Error> {
-        let deadline = Instant::now() + LOOKUP_DEADLINE;
-        let ask = |leader: Leader<OrdersClient>| async move {
-            let context = within(left(deadline));
-            leader.client.order_state(context, number, requester).await
-        };
-        self.orders
-            .call(deadline, may_be_sent_again, ask)
-            .await
-            .map_err(Error::of_order_lookup)
-    }
-
     /// How at most `limit` orders of `user` stand, by number, after `after`.
     ///
     /// # Errors
     /// When the order service gave no answer.
-    #[expect(
-        dead_code,
-        reason = "orders are seen by account holders, once there are accounts"
-    )]
     pub(crate) async fn orders_of_user(
         &self,
         user: UserId,
@@ -169,10 +133,7 @@ impl Trades {
                 .orders_of_user(context, user, after, limit)
                 .await
         };
-        self.orders
-            .call(deadline, may_be_sent_again, ask)
-            .await
-            .map_err(Error::of_order_lookup)
+        self.ask(deadline, ask).await
     }
 
     /// Has the order group's leader make a change by `send`, under a request id of its own.
@@ -212,34 +173,92 @@ impl Trades {
             .map_err(Error::of_order_lookup)
     }
 
-    /// The orders of `numbers`, in that order.
+    /// How the orders of `numbers` stand, in that order, as far as `viewer` may see them: whoever has
+    /// no account sees the orders of open shops.
     ///
     /// # Errors
-    /// [`Error::UnknownOrder`] with the first number that no order has; otherwise when the order
-    /// service gave no answer.
-    pub(crate) async fn orders(&self, numbers: &[OrderNumber]) -> Result<Vec<Order>, Error> {
+    /// [`Error::UnknownOrder`] with the first number of which they see no order; otherwise when the
+    /// order service gave no answer.
+    pub(crate) async fn states(
+        &self,
+        numbers: &[OrderNumber],
+        viewer: Option<Requester>,
+    ) -> Result<Vec<OrderState>, Error> {
         let deadline = Instant::now() + LOOKUP_DEADLINE;
-        let lookup = |leader: Leader<OrdersClient>| {
+        let is_visible = |order: &Order| match viewer {
+            Some(viewer) => viewer.sees(order),
+            None => order.trade.request.user.is_none(),
+        };
+        let records = self.records(deadline, numbers).await?;
+        let mut states = Vec::with_capacity(records.len());
+        for (record, number) in records.into_iter().zip(numbers) {
+            let original = record
+                .filter(|order| is_visible(order) && order.trade.request.amends.is_none())
+                .ok_or(Error::UnknownOrder(*number))?;
+            let history = Vec::new();
+            states.push(OrderState { original, history });
+        }
+        // Nothing changes the orders of open shops.
+        let changeable = |state: &&mut OrderState| state.original.trade.request.user.is_some();
+        let mut changeable: Vec<_> = states.iter_mut().filter(changeable).collect();
+        for page in changeable.chunks_mut(MAX_STATES) {
+            let numbers = page.iter().map(|state| state.original.number).collect();
+            let current = self.current(deadline, numbers).await?;
+            for (state, current) in page.iter_mut().zip(current) {
+                **state = current.ok_or(Error::UnknownOrder(state.original.number))?;
+            }
+        }
+        Ok(states)
+    }
+
+    /// What is recorded under `numbers`.
+    async fn records(
+        &self,
+        deadline: Instant,
+        numbers: &[OrderNumber],
+    ) -> Result<Vec<Option<Order>>, Error> {
+        let ask = |leader: Leader<OrdersClient>| {
             let numbers = numbers.to_vec();
             async move { leader.client.orders(within(left(deadline)), numbers).await }
         };
-        let found = self
-            .orders
-            .call(deadline, may_be_sent_again, lookup)
-            .await
-            .map_err(Error::of_order_lookup)?;
-        if found.len() != numbers.len() {
-            let reason = format!("{} orders for {} numbers", found.len(), numbers.len());
-            return Err(Error::Contract {
-                service: ServiceKind::Order,
-                reason,
-            });
-        }
-        let known = |(order, number): (Option<Order>, &OrderNumber)| {
-            order.ok_or(Error::UnknownOrder(*number))
-        };
-        found.into_iter().zip(numbers).map(known).collect()
+        let found = self.ask(deadline, ask).await?;
+        one_each(found, numbers)
     }
+
+    /// How the orders of `numbers` stand, at most [`MAX_STATES`] of them.
+    async fn current(
+        &self,
+        deadline: Instant,
+        numbers: Vec<OrderNumber>,
+    ) -> Result<Vec<Option<OrderState>>, Error> {
+        let ask = |leader: Leader<OrdersClient>| {
+            let numbers = numbers.clone();
+            async move { leader.client.states(within(left(deadline)), numbers).await }
+        };
+        let found = self.ask(deadline, ask).await?;
+        one_each(found, &numbers)
+    }
+
+    /// Asks the order group's leader what changes nothing.
+    async fn ask<T, F, Fut>(&self, deadline: Instant, ask: F) -> Result<T, Error>
+    where
+        F: Fn(Leader<OrdersClient>) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Result<T, OrderError>, RpcError>> + Send,
+    {
+        let answer = self.orders.call(deadline, may_be_sent_again, ask).await;
+        answer.map_err(Error::of_order_lookup)
+    }
+}
+
+/// `found`, if it has an entry for each of `numbers`.
+fn one_each<T>(found: Vec<T>, numbers: &[OrderNumber]) -> Result<Vec<T>, Error> {
+    if found.len() == numbers.len() {
+        return Ok(found);
+    }
+    Err(Error::Contract {
+        service: ServiceKind::Order,
+        reason: format!("{} orders for {} numbers", found.len(), numbers.len()),
+    })
 }
 
 /// An overloaded leader is not asked again: the client is told at once, and decides.

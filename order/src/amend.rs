@@ -2,7 +2,8 @@
 
 use bazaar_rpc::orders::{OrderError, Unchangeable};
 use bazaar_rpc::{
-    AmendRequest, Amendment, ItemKey, MAX_UPDATES, Order, OrderState, Quantity, TradeRequest,
+    AmendRequest, Amendment, Change, ItemKey, MAX_UPDATES, Order, OrderState, Quantity, Trade,
+    TradeRequest,
 };
 
 /// What is to be done for an amendment.
@@ -31,11 +32,17 @@ pub(crate) fn plan(request: &AmendRequest, state: Option<OrderState>) -> Result<
     let (from, to) = (state.quantity(), request.change.to());
     if original.request.user.is_none() {
         unchangeable(Unchangeable::NoAccount)
+    } else if from == nothing && request.change != Change::Cancel {
+        unchangeable(Unchangeable::Cancelled)
+    } else if request.change == Change::Quantity(nothing) {
+        // No shop takes an order for nothing: the catalog refuses it, and tells the shop's bounds.
+        Ok(Plan::Trade(TradeRequest {
+            quantity: nothing,
+            ..trade(request, original, None)
+        }))
     } else if from == to {
         let last = state.last().clone();
         Ok(Plan::Nothing { last })
-    } else if from == nothing {
-        unchangeable(Unchangeable::Cancelled)
     } else if to != nothing && state.history.len() >= MAX_UPDATES {
         unchangeable(Unchangeable::TooOften)
     } else {
@@ -46,15 +53,22 @@ pub(crate) fn plan(request: &AmendRequest, state: Option<OrderState>) -> Result<
             to,
         };
         Ok(Plan::Trade(TradeRequest {
-            request: request.request,
-            invocation: request.invocation,
-            item: ItemKey::Number(original.item),
             side: amendment.side(original.request.side),
             quantity: amendment.difference(),
-            user: original.request.user,
-            received: request.received,
-            amends: Some(amendment),
+            ..trade(request, original, Some(amendment))
         }))
+    }
+}
+
+/// A trade for `request`, which is about the order that `original` was made for.
+fn trade(request: &AmendRequest, original: &Trade, amends: Option<Amendment>) -> TradeRequest {
+    TradeRequest {
+        request: request.request,
+        invocation: request.invocation,
+        item: ItemKey::Number(original.item),
+        received: request.received,
+        amends,
+        ..original.request.clone()
     }
 }
 

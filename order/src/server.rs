@@ -4,8 +4,7 @@ use bazaar_daemon::{Failure, Tasks};
 use bazaar_replication::{Group, ProposeError};
 use bazaar_rpc::orders::{MAX_PAGE, MAX_STATES, OrderError, Orders};
 use bazaar_rpc::{
-    AmendRequest, Change, Order, OrderNumber, OrderState, Quantity, RequestId, Requester, Term,
-    TradeRequest, UserId,
+    AmendRequest, Order, OrderNumber, OrderState, RequestId, Term, TradeRequest, UserId,
 };
 use std::sync::Arc;
 use tarpc::context::Context;
@@ -32,9 +31,6 @@ pub(crate) struct OrdersServer {
 
 impl Orders for OrdersServer {
     async fn trade(self, _: Context, request: TradeRequest) -> Result<Order, OrderError> {
-        if request.quantity.units() == 0 {
-            return Err(OrderError::Invalid("an order for no units".into()));
-        }
         if request.amends.is_some() {
             return Err(OrderError::Invalid("an amendment sent as a trade".into()));
         }
@@ -44,9 +40,6 @@ impl Orders for OrdersServer {
     }
 
     async fn amend(self, _: Context, request: AmendRequest) -> Result<OrderState, OrderError> {
-        if request.change == Change::Quantity(Quantity::default()) {
-            return Err(OrderError::Invalid("an update to no units".into()));
-        }
         let reign = self.reign()?;
         let answer = reign.submit(&Request::Amend(request))?;
         let answer = answer.await.unwrap_or(Err(OrderError::Unknown));
@@ -66,17 +59,15 @@ impl Orders for OrdersServer {
             .ok_or(OrderError::UnknownOrder(request.order))
     }
 
-    async fn order_state(
+    async fn states(
         self,
         _: Context,
-        number: OrderNumber,
-        requester: Requester,
-    ) -> Result<OrderState, OrderError> {
+        numbers: Vec<OrderNumber>,
+    ) -> Result<Vec<Option<OrderState>>, OrderError> {
+        let numbers = at_most(MAX_STATES, numbers)?;
         self.barrier().await?;
-        self.state(number)
-            .await?
-            .filter(|state| requester.sees(&state.original))
-            .ok_or(OrderError::UnknownOrder(number))
+        let state = |store: &Store, number| store.state(number);
+        self.read_each(numbers, state).await
     }
 
     async fn ready(self, _: Context) -> Result<(), OrderError> {
@@ -88,19 +79,10 @@ impl Orders for OrdersServer {
         _: Context,
         numbers: Vec<OrderNumber>,
     ) -> Result<Vec<Option<Order>>, OrderError> {
-        if numbers.len() > MAX_PAGE {
-            return Err(OrderError::Invalid(format!(
-                "more than {MAX_PAGE} order numbers"
-            )));
-        }
+        let numbers = at_most(MAX_PAGE, numbers)?;
         self.barrier().await?;
-        self.read(numbers.len(), move |store| {
-            numbers
-                .into_iter()
-                .map(|number| store.order(number))
-                .collect()
-        })
-        .await
+        let order = |store: &Store, number| store.order(number);
+        self.read_each(numbers, order).await
     }
 
     async fn order_of_request(
@@ -165,6 +147,19 @@ impl OrdersServer {
         }
     }
 
+    /// Reads something of each of `numbers` from the store.
+    async fn read_each<T: Send + 'static>(
+        &self,
+        numbers: Vec<OrderNumber>,
+        read: impl Fn(&Store, OrderNumber) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Vec<T>, OrderError> {
+        self.read(numbers.len(), move |store| {
+            let numbers = numbers.into_iter();
+            numbers.map(|number| read(store, number)).collect()
+        })
+        .await
+    }
+
     /// Reads from the store, which takes `lookups` of them.
     async fn read<T: Send + 'static>(
         &self,
@@ -189,6 +184,15 @@ impl OrdersServer {
             OrderError::NotLeader { leader: None }
         })
     }
+}
+
+/// `numbers`, if they are no more than `max`.
+fn at_most(max: usize, numbers: Vec<OrderNumber>) -> Result<Vec<OrderNumber>, OrderError> {
+    if numbers.len() > max {
+        let reason = format!("more than {max} order numbers");
+        return Err(OrderError::Invalid(reason));
+    }
+    Ok(numbers)
 }
 
 /// The size of a page for which `limit` was asked.

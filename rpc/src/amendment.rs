@@ -50,7 +50,7 @@ impl Amendment {
 pub enum Change {
     /// It is cancelled, for good.
     Cancel,
-    /// It is for so many units; never zero.
+    /// It is for so many units, within the shop's bounds; zero is in none.
     Quantity(Quantity),
 }
 
@@ -75,10 +75,12 @@ pub struct Requester {
 }
 
 impl Requester {
-    /// Whether `order` is theirs to see. Where it is not, it is to them as if there were none.
+    /// Whether `order` is theirs to see: the orders of open shops are everybody's. Where it is not,
+    /// it is to them as if there were none.
     #[must_use]
     pub fn sees(&self, order: &Order) -> bool {
-        self.is_admin || order.trade.request.user == Some(self.user)
+        let owner = order.trade.request.user;
+        self.is_admin || owner.is_none_or(|owner| owner == self.user)
     }
 }
 
@@ -113,6 +115,7 @@ impl AmendRequest {
 
 /// How an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OrderStatus {
     /// As it was placed.

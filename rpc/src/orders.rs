@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AmendRequest, MAX_UPDATES, Order, OrderNumber, OrderState, Refusal, RequestId, Requester,
-    ServiceName, TradeRequest, UserId,
+    AmendRequest, MAX_UPDATES, Order, OrderNumber, OrderState, Refusal, RequestId, ServiceName,
+    TradeRequest, UserId,
 };
 
 /// The most orders in one page.
@@ -30,12 +30,10 @@ pub trait Orders {
     /// traded, and nothing is remembered of the request.
     async fn amend(request: AmendRequest) -> Result<OrderState, OrderError>;
 
-    /// How the order of that number stands. [`OrderError::UnknownOrder`] where there is none that
-    /// `requester` may see; an amendment is not an order of its own. Linearizable.
-    async fn order_state(
-        number: OrderNumber,
-        requester: Requester,
-    ) -> Result<OrderState, OrderError>;
+    /// How the orders of `numbers` (at most [`MAX_STATES`]) stand, in that order; none where there is
+    /// no such order. An amendment is not an order of its own. Whose they are is left to the caller.
+    /// Linearizable.
+    async fn states(numbers: Vec<OrderNumber>) -> Result<Vec<Option<OrderState>>, OrderError>;
 
     /// The records of `numbers` (at most [`MAX_PAGE`]), in that order, each as it was made,
     /// amendments too; none where there is no such record. Linearizable.

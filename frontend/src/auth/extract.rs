@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
+use bazaar_rpc::UserId;
+use bazaar_rpc::accounts::{AccountsError, Role};
 
 use super::{AuthError, Identity};
 use crate::Error;
@@ -15,11 +17,11 @@ pub(crate) struct Authenticated(pub(crate) Identity);
 
 /// Whoever a request comes from, if it says so. One that does so with a token that is not valid is
 /// refused.
-#[expect(
-    dead_code,
-    reason = "open shops know no users; those that know both will use it"
-)]
 pub(crate) struct MaybeAuthenticated(pub(crate) Option<Identity>);
+
+/// The administrator whom a request comes from; one that comes from anybody else is refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admin(pub(crate) UserId);
 
 impl FromRequestParts<Arc<Frontend>> for Authenticated {
     type Rejection = Error;
@@ -37,6 +39,18 @@ impl FromRequestParts<Arc<Frontend>> for MaybeAuthenticated {
         let token = token(&parts.headers)?;
         let identity = token.map(|token| it.verifier.verify(token)).transpose()?;
         Ok(Self(identity))
+    }
+}
+
+impl FromRequestParts<Arc<Frontend>> for Admin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, it: &Arc<Frontend>) -> Result<Self, Error> {
+        let Authenticated(identity) = Authenticated::from_request_parts(parts, it).await?;
+        match identity.role {
+            Role::Admin => Ok(Self(identity.user)),
+            Role::Customer => Err(Error::Accounts(AccountsError::AdminRequired)),
+        }
     }
 }
 

@@ -9,10 +9,10 @@ mod extract;
 mod follow;
 mod verifier;
 
-use bazaar_rpc::UserId;
 use bazaar_rpc::accounts::{Caller, Role};
+use bazaar_rpc::{Requester, UserId};
 
-pub(crate) use extract::{Authenticated, challenge};
+pub(crate) use extract::{Admin, Authenticated, MaybeAuthenticated, challenge};
 pub(crate) use follow::follow;
 pub(crate) use verifier::Verifier;
 
@@ -31,6 +31,14 @@ impl Identity {
         Caller {
             user: self.user,
             role: self.role,
+        }
+    }
+
+    /// The identity, to which orders are shown and by which they are changed.
+    pub(crate) fn requester(self) -> Requester {
+        Requester {
+            user: self.user,
+            is_admin: self.role == Role::Admin,
         }
     }
 }

@@ -38,7 +38,11 @@ impl Orders for Service {
         };
         let (side, quantity) = (side(order.side())?, units(order.quantity)?);
         let request = request_id(&order.idempotency_key)?;
-        let traded = self.0.trades.trade(request, item, side, quantity).await?;
+        let traded = self
+            .0
+            .trades
+            .trade(request, item, side, quantity, None)
+            .await?;
         Ok(Response::new(PlaceOrderResponse {
             order: Some(traded.order.into()),
             replayed: traded.replayed,
@@ -91,11 +95,7 @@ impl Service {
     /// The orders of `numbers`, in that order. To a caller without a token, a user's order is as if
     /// there were none.
     async fn orders(&self, numbers: &[OrderNumber]) -> Result<Vec<Order>, Error> {
-        let orders = self.0.trades.orders(numbers).await?;
-        let visible = |order: bazaar_rpc::Order| match order.trade.request.user {
-            None => Ok(order.into()),
-            Some(_) => Err(Error::UnknownOrder(order.number)),
-        };
-        orders.into_iter().map(visible).collect()
+        let states = self.0.trades.states(numbers, None).await?;
+        Ok(states.iter().map(Order::from).collect())
     }
 }

@@ -1,136 +1,162 @@
 //! Edits of products, by administrators.
 //!
-//! Each has `If-Match` with the product's entity tag, which is its version in quotes: then it is made
-//! of that version only. It may have an `Idempotency-Key`, in the administrator's own scope.
+//! Each may have `If-Match` with the product's entity tag: then it is made of that version only. And
+//! it may have an `Idempotency-Key`, in the administrator's own scope.
 
-#![expect(
-    dead_code,
-    reason = "served once the frontend verifies who is an administrator"
-)]
-
-use axum::Json;
 use axum::extract::State;
-use axum::http::header::{ETAG, IF_MATCH, LOCATION};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
 use bazaar_rpc::edit::{Edit, ItemChange, NewItem};
-use bazaar_rpc::{Item, ItemName, ItemNumber, Money, Quantity, ShopName, Text, UserId, Version};
+use bazaar_rpc::{Item, ItemName, ItemNumber, Money, Quantity, RequestId, ShopName, Text, UserId};
 use serde::{Deserialize, Deserializer};
 use tracing::info;
+use utoipa::ToSchema;
 
-use super::extract::{Param, request_id};
-use super::json::{JsonBody, NoBody};
+use super::conditional::{IfMatch, tagged};
+use super::contract::{self, EditProblems};
+use super::extract::{Keyed, Param, RequestKey};
+use super::json::{JsonBody, NoBody, Nothing};
 use super::products::Product;
-use super::{Frontend, Shared, excerpt};
+use super::{Frontend, Shared};
 use crate::Error;
+use crate::auth::Admin;
 
-/// An administrator, whom a verified token names.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Admin(pub(super) UserId);
-
-/// `POST /products`
+/// Create a product.
+#[utoipa::path(
+    post,
+    path = "/products",
+    operation_id = "createProduct",
+    tag = contract::PRODUCTS,
+    security(("bearerAuth" = [])),
+    params(RequestKey),
+    request_body = NewProduct,
+    responses(
+        (
+            status = 201,
+            description = "The product, in its shop.",
+            body = Product,
+            headers(("Location" = String, description = "The product's path.")),
+        ),
+        EditProblems,
+    )
+)]
 pub(super) async fn create(
     State(frontend): Shared,
-    Admin(admin): Admin,
-    headers: HeaderMap,
+    Keyed(Admin(admin), request): Keyed<Admin>,
     JsonBody(product): JsonBody<NewProduct>,
-) -> Result<impl IntoResponse, Error> {
+) -> Result<Response, Error> {
     let edit = Edit::Create(product.into());
-    let item = frontend.edit(admin, &headers, edit).await?;
+    let item = frontend.edit(admin, request, edit).await?;
     let location = [(LOCATION, format!("/products/{}", item.number))];
-    Ok((StatusCode::CREATED, location, shown(&item)))
+    Ok((StatusCode::CREATED, location, shown(&item)?).into_response())
 }
 
-/// `PUT /products/{id}`
+/// Change a product.
+///
+/// What the body does not have stays as it is. Orders keep the name and the price at which they were
+/// placed.
+#[utoipa::path(
+    put,
+    path = "/products/{id}",
+    operation_id = "changeProduct",
+    tag = contract::PRODUCTS,
+    security(("bearerAuth" = [])),
+    params(("id" = ItemNumber, Path, description = "The product's item number."), RequestKey, IfMatch),
+    request_body = ProductChange,
+    responses(
+        (status = 200, description = "The product as it is now.", body = Product),
+        EditProblems,
+    )
+)]
 pub(super) async fn change(
     State(frontend): Shared,
-    Admin(admin): Admin,
+    Keyed(Admin(admin), request): Keyed<Admin>,
     Param(item): Param<ItemNumber>,
-    headers: HeaderMap,
+    IfMatch(expected): IfMatch,
     JsonBody(change): JsonBody<ProductChange>,
-) -> Result<impl IntoResponse, Error> {
+) -> Result<Response, Error> {
     let edit = Edit::Change {
         item,
-        expected: expected(&headers)?,
+        expected,
         change: change.into(),
     };
-    let item = frontend.edit(admin, &headers, edit).await?;
-    Ok(shown(&item))
+    let item = frontend.edit(admin, request, edit).await?;
+    shown(&item)
 }
 
-/// `POST /products/{id}/restock`
+/// Add units to a product's stock.
+#[utoipa::path(
+    post,
+    path = "/products/{id}/restock",
+    operation_id = "restockProduct",
+    tag = contract::PRODUCTS,
+    security(("bearerAuth" = [])),
+    params(("id" = ItemNumber, Path, description = "The product's item number."), RequestKey, IfMatch),
+    request_body = Restock,
+    responses(
+        (status = 200, description = "The product as it is now.", body = Product),
+        EditProblems,
+    )
+)]
 pub(super) async fn restock(
     State(frontend): Shared,
-    Admin(admin): Admin,
+    Keyed(Admin(admin), request): Keyed<Admin>,
     Param(item): Param<ItemNumber>,
-    headers: HeaderMap,
+    IfMatch(expected): IfMatch,
     JsonBody(Restock { quantity }): JsonBody<Restock>,
-) -> Result<impl IntoResponse, Error> {
+) -> Result<Response, Error> {
     let edit = Edit::Restock {
         item,
-        expected: expected(&headers)?,
+        expected,
         units: quantity,
     };
-    let item = frontend.edit(admin, &headers, edit).await?;
-    Ok(shown(&item))
+    let item = frontend.edit(admin, request, edit).await?;
+    shown(&item)
 }
 
-/// `DELETE /products/{id}`
+/// Take a product out of its shop.
+///
+/// For good: its number is never used again. Its orders stay, and can be cancelled.
+#[utoipa::path(
+    delete,
+    path = "/products/{id}",
+    operation_id = "removeProduct",
+    tag = contract::PRODUCTS,
+    security(("bearerAuth" = [])),
+    params(("id" = ItemNumber, Path, description = "The product's item number."), RequestKey, IfMatch),
+    request_body(content = Option<Nothing>, description = "Nothing, or an empty object."),
+    responses(
+        (status = 204, description = "The product is gone."),
+        EditProblems,
+    )
+)]
 pub(super) async fn remove(
     State(frontend): Shared,
-    Admin(admin): Admin,
+    Keyed(Admin(admin), request): Keyed<Admin>,
     Param(item): Param<ItemNumber>,
-    headers: HeaderMap,
+    IfMatch(expected): IfMatch,
     _: NoBody,
 ) -> Result<StatusCode, Error> {
-    let expected = expected(&headers)?;
     let edit = Edit::Remove { item, expected };
-    frontend.edit(admin, &headers, edit).await?;
+    frontend.edit(admin, request, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl Frontend {
-    async fn edit(&self, admin: UserId, headers: &HeaderMap, edit: Edit) -> Result<Item, Error> {
-        let request = request_id(headers, Some(admin))?;
+    async fn edit(&self, admin: UserId, request: RequestId, edit: Edit) -> Result<Item, Error> {
         let item = self.items.edit(request, edit).await?;
         info!(%admin, item = %item.number, version = %item.version, "item edited");
         Ok(item)
     }
 }
 
-fn shown(item: &Item) -> impl IntoResponse + use<> {
-    let tag = [(ETAG, format!("\"{}\"", item.version))];
-    (tag, Json(Product::from(item)))
+fn shown(item: &Item) -> Result<Response, Error> {
+    tagged(item.version, &Product::from(item))
 }
 
-/// The version that `If-Match` asks for (RFC 9110, section 13.1.1); none where any will do.
-fn expected(headers: &HeaderMap) -> Result<Option<Version>, Error> {
-    let mut conditions = headers.get_all(IF_MATCH).iter();
-    let (condition, another) = (conditions.next(), conditions.next());
-    let Some(condition) = condition else {
-        return Ok(None);
-    };
-    let text = String::from_utf8_lossy(condition.as_bytes());
-    if another.is_some() || text.contains(',') {
-        let problem = "If-Match: one entity tag, or *".into();
-        return Err(Error::Malformed(problem));
-    }
-    if text.trim() == "*" {
-        return Ok(None);
-    }
-    // A tag that is no version, a weak one too, is a tag that no item has.
-    let version = text
-        .trim()
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'))
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|text| text.parse().ok());
-    let no_match = || Error::NoMatch(excerpt(&text));
-    version.map(Some).ok_or_else(no_match)
-}
-
-/// The body of `POST /products`.
-#[derive(Deserialize)]
+/// A product to be.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewProduct {
     /// The next free one where there is none.
@@ -161,9 +187,9 @@ impl From<NewProduct> for NewItem {
     }
 }
 
-/// The body of `PUT /products/{id}`: what is not there stays as it is, and a text that is `null` is
-/// taken away.
-#[derive(Deserialize)]
+/// What changes of a product: what is not there stays as it is, and a text that is `null` is taken
+/// away. At least one thing changes.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProductChange {
     name: Option<ItemName>,
@@ -198,8 +224,8 @@ impl From<ProductChange> for ItemChange {
     }
 }
 
-/// The body of `POST /products/{id}/restock`.
-#[derive(Deserialize)]
+/// Units to be added.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Restock {
     /// The units to be added; at least 1.
@@ -208,33 +234,7 @@ pub(super) struct Restock {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
-
-    fn if_match(conditions: &[&'static str]) -> Result<Option<Version>, Error> {
-        let mut headers = HeaderMap::new();
-        for condition in conditions {
-            headers.append(IF_MATCH, HeaderValue::from_static(condition));
-        }
-        expected(&headers)
-    }
-
-    #[test]
-    fn if_match_is_a_version_in_quotes_or_anything() {
-        assert_eq!(if_match(&[]), Ok(None));
-        assert_eq!(if_match(&["*"]), Ok(None));
-        assert_eq!(if_match(&[" \"17\" "]), Ok(Some(Version(17))));
-        for other in ["17", "\"\"", "\"+1\"", "W/\"17\"", "\"x\"", "\"17", "\""] {
-            assert!(
-                matches!(if_match(&[other]), Err(Error::NoMatch(_))),
-                "{other}"
-            );
-        }
-        for several in [&["\"1\", \"2\""][..], &["\"1\"", "\"2\""]] {
-            assert!(matches!(if_match(several), Err(Error::Malformed(_))));
-        }
-    }
 
     #[test]
     fn a_change_tells_what_is_null_from_what_is_not_there() {

@@ -14,11 +14,12 @@ use utoipa::ToSchema;
 use super::Shared;
 use super::conditional::Conditions;
 use super::contract::{self, ItemProblems, ListProblems, PurchaseProblems};
-use super::extract::{Param, QueryOf, RequestKey, percent_encoded};
+use super::extract::{Keyed, Param, QueryOf, RequestKey, percent_encoded};
 use super::json::{NoBody, Nothing};
 use super::orders::headers;
 use super::page::{Page, Paged};
 use crate::Error;
+use crate::auth::MaybeAuthenticated;
 
 /// A book is bought one at a time.
 const ONE: u64 = 1;
@@ -93,6 +94,7 @@ pub(super) async fn info(
     path = "/purchase/{id}",
     operation_id = "purchaseBook",
     tag = contract::BOOKS,
+    security((), ("bearerAuth" = [])),
     params(("id" = ItemNumber, Path, description = "The book's item number."), RequestKey),
     request_body(content = Option<Nothing>, description = "Nothing, or an empty object."),
     responses(
@@ -103,12 +105,13 @@ pub(super) async fn info(
 pub(super) async fn purchase(
     State(frontend): Shared,
     Param(id): Param<ItemNumber>,
-    RequestKey(request): RequestKey,
+    Keyed(MaybeAuthenticated(identity), request): Keyed<MaybeAuthenticated>,
     _: NoBody,
 ) -> Result<Response, Error> {
     let one = Quantity::new(ONE).map_err(|error| Error::Malformed(error.to_string()))?;
-    let item = ItemKey::Number(id);
-    let traded = match frontend.trades.trade(request, item, Side::Buy, one).await {
+    let (item, user) = (ItemKey::Number(id), identity.map(|it| it.user));
+    let trades = &frontend.trades;
+    let traded = match trades.trade(request, item, Side::Buy, one, user).await {
         Err(Error::Refused(Refusal::NotEnoughStock { .. })) => return Err(Error::OutOfStock),
         outcome => outcome?,
     };

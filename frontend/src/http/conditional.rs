@@ -1,9 +1,9 @@
-//! Lookups on conditions: how new the answer has to be, and whether the client has it already
-//! (RFC 9110, section 13).
+//! Requests on conditions: how new a lookup's answer has to be, whether the client has it already, and
+//! which version of an item is to be edited (RFC 9110, section 13).
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -15,6 +15,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::Error;
+use crate::http::excerpt;
 use crate::request::hexadecimal;
 
 /// How new a lookup's answer has to be. Either is as new as every acknowledged trade.
@@ -75,29 +76,74 @@ impl Conditions {
         version: Version,
         body: &impl Serialize,
     ) -> Result<Response, Error> {
-        let body = serde_json::to_vec(body).map_err(|error| Error::Contract {
-            service: ServiceKind::Frontend,
-            reason: error.to_string(),
-        })?;
-        let tag = tag(version, &body);
-        let held = self.held.iter().any(|held| names(held.as_bytes(), &tag));
-        let mut response = if held {
-            let mut response = Response::default();
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response
-        } else {
-            let mut response = Response::new(Body::from(body));
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(CONTENT_TYPE, json);
-            response
-        };
+        let mut response = tagged(version, body)?;
         let headers = response.headers_mut();
-        let tag = HeaderValue::from_bytes(&tag).expect("it is visible ASCII");
-        headers.insert(ETAG, tag);
         // It may be kept, and has to be asked for again each time: the next trade changes it.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        let tag = headers[ETAG].as_bytes();
+        if self.held.iter().any(|held| names(held.as_bytes(), tag)) {
+            headers.remove(CONTENT_TYPE);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+        }
         Ok(response)
     }
+}
+
+/// The answer that shows `body`, of an item's `version`, under a strong tag.
+///
+/// # Errors
+/// When `body` is nothing that JSON has.
+pub(super) fn tagged(version: Version, body: &impl Serialize) -> Result<Response, Error> {
+    let body = serde_json::to_vec(body).map_err(|error| Error::Contract {
+        service: ServiceKind::Frontend,
+        reason: error.to_string(),
+    })?;
+    let tag = HeaderValue::from_bytes(&tag(version, &body)).expect("it is visible ASCII");
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(ETAG, tag);
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// The version that an item must have to be edited, from `If-Match`: none where any will do.
+pub(super) struct IfMatch(pub(super) Option<Version>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let mut conditions = parts.headers.get_all(IF_MATCH).iter();
+        let (condition, another) = (conditions.next(), conditions.next());
+        let Some(condition) = condition else {
+            return Ok(Self(None));
+        };
+        let text = String::from_utf8_lossy(condition.as_bytes());
+        if another.is_some() || text.contains(',') {
+            let problem = "If-Match: one entity tag, or *".into();
+            return Err(Error::Malformed(problem));
+        }
+        if text.trim() == "*" {
+            return Ok(Self(None));
+        }
+        let version = version_of_tag(text.trim());
+        version
+            .map(|version| Self(Some(version)))
+            .ok_or_else(|| Error::NoMatch(excerpt(&text)))
+    }
+}
+
+/// The version in a tag, with or without the checksum that lookups show. A tag without one, a weak
+/// one too, is a tag that no item has.
+fn version_of_tag(tag: &str) -> Option<Version> {
+    let text = tag.strip_prefix('"')?.strip_suffix('"')?;
+    let (version, checksum) = text.split_once('-').unwrap_or((text, "00000000"));
+    let is_tag = version.bytes().all(|byte| byte.is_ascii_digit())
+        && checksum.len() == 8
+        && checksum.bytes().all(|byte| byte.is_ascii_hexdigit());
+    version.parse().ok().filter(|_| is_tag)
 }
 
 /// The tag of `body`, which shows an item's `version`.
@@ -137,17 +183,26 @@ fn names(list: &[u8], tag: &[u8]) -> bool {
     }
 }
 
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "The tag of the version that is to be edited: where the item has another, \
+             the answer is 412.";
+        vec![header("If-Match", description)]
+    }
+}
+
+fn header(name: &str, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}
+
 impl IntoParams for Conditions {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let header = |name: &str, description: &str| {
-            ParameterBuilder::new()
-                .name(name)
-                .parameter_in(ParameterIn::Header)
-                .required(Required::False)
-                .description(Some(description))
-                .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
-                .build()
-        };
         vec![
             header(
                 "If-None-Match",
@@ -164,6 +219,46 @@ impl IntoParams for Conditions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    async fn if_match(conditions: &[&'static str]) -> Result<Option<Version>, Error> {
+        let mut request = axum::http::Request::builder();
+        for condition in conditions {
+            request = request.header(IF_MATCH, *condition);
+        }
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let IfMatch(version) = IfMatch::from_request_parts(&mut parts, &()).await?;
+        Ok(version)
+    }
+
+    #[tokio::test]
+    async fn if_match_is_a_tag_or_anything() {
+        assert_eq!(if_match(&[]).await, Ok(None));
+        assert_eq!(if_match(&["*"]).await, Ok(None));
+        for tag in [" \"17\" ", "\"17-00c0ffee\""] {
+            assert_eq!(if_match(&[tag]).await, Ok(Some(Version(17))));
+        }
+        let tag = String::from_utf8(tag(Version(17), b"{}")).unwrap();
+        assert_eq!(version_of_tag(&tag), Some(Version(17)));
+        for other in [
+            "17",
+            "\"\"",
+            "\"+1\"",
+            "W/\"17\"",
+            "\"x\"",
+            "\"17",
+            "\"",
+            "\"17-\"",
+            "\"17-00c0ffe\"",
+            "\"-00c0ffee\"",
+        ] {
+            let outcome = if_match(&[other]).await;
+            assert!(matches!(outcome, Err(Error::NoMatch(_))), "{other}");
+        }
+        for several in [&["\"1\", \"2\""][..], &["\"1\"", "\"2\""]] {
+            let outcome = if_match(several).await;
+            assert!(matches!(outcome, Err(Error::Malformed(_))));
+        }
+    }
 
     #[test]
     fn a_tag_is_found_in_a_list() {

@@ -1,6 +1,8 @@
 //! What handlers take from a request's path, query and headers. Each is checked here, and trusted
 //! afterwards.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -12,7 +14,8 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::Error;
-use crate::http::excerpt;
+use crate::auth::{Admin, Authenticated, MaybeAuthenticated};
+use crate::http::{Frontend, excerpt};
 
 /// The one parameter of a path.
 pub(super) struct Param<T>(pub(super) T);
@@ -116,22 +119,55 @@ pub(super) fn parse_numbers(list: &str, max: usize) -> Result<Vec<OrderNumber>, 
     Ok(numbers)
 }
 
-/// The id of a request to trade: of its `Idempotency-Key` where it has one, a new one otherwise.
-pub(super) struct RequestKey(pub(super) RequestId);
-
-/// The header that makes a request to trade safe to repeat.
+/// The header that makes a request safe to repeat.
 pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The longest idempotency key, in bytes.
 pub(crate) const MAX_KEY: usize = 255;
 
-impl<S: Send + Sync> FromRequestParts<S> for RequestKey {
-    type Rejection = Error;
+/// A request that changes something, and who it comes from. Its id is of its `Idempotency-Key` where
+/// it has one, in the scope of its user's keys, and a new one otherwise.
+pub(super) struct Keyed<By>(pub(super) By, pub(super) RequestId);
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        request_id(&parts.headers, None).map(Self)
+/// Who a request comes from, if it says so.
+pub(super) trait By {
+    /// Whose idempotency keys it has.
+    fn user(&self) -> Option<UserId>;
+}
+
+impl By for MaybeAuthenticated {
+    fn user(&self) -> Option<UserId> {
+        self.0.map(|identity| identity.user)
     }
 }
+
+impl By for Authenticated {
+    fn user(&self) -> Option<UserId> {
+        Some(self.0.user)
+    }
+}
+
+impl By for Admin {
+    fn user(&self) -> Option<UserId> {
+        Some(self.0)
+    }
+}
+
+impl<By> FromRequestParts<Arc<Frontend>> for Keyed<By>
+where
+    By: self::By + FromRequestParts<Arc<Frontend>, Rejection = Error>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, it: &Arc<Frontend>) -> Result<Self, Error> {
+        let by = By::from_request_parts(parts, it).await?;
+        let request = request_id(&parts.headers, by.user())?;
+        Ok(Self(by, request))
+    }
+}
+
+/// The parameter of a request that has a key, for the contract.
+pub(super) struct RequestKey;
 
 impl IntoParams for RequestKey {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
@@ -146,7 +182,7 @@ impl IntoParams for RequestKey {
             .required(Required::False)
             .description(Some(
                 "Makes the request safe to repeat: the same key and the same request are one order, \
-                 however often they are sent.",
+                 or one change, however often they are sent. Each user's keys are their own.",
             ))
             .schema(Some(key));
         vec![parameter.build()]
@@ -154,7 +190,7 @@ impl IntoParams for RequestKey {
 }
 
 /// The id of a request with these headers, in the scope of the keys of `user`.
-pub(super) fn request_id(headers: &HeaderMap, user: Option<UserId>) -> Result<RequestId, Error> {
+fn request_id(headers: &HeaderMap, user: Option<UserId>) -> Result<RequestId, Error> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (key, another) = (keys.next(), keys.next());
     let Some(key) = key else {

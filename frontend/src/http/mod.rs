@@ -15,6 +15,7 @@ mod extract;
 mod json;
 mod new_order;
 mod operators;
+mod order_view;
 mod orders;
 mod page;
 mod peer;
@@ -22,6 +23,7 @@ mod problem;
 mod products;
 mod server;
 mod stocks;
+mod time;
 mod users;
 
 use std::net::SocketAddr;
@@ -136,9 +138,11 @@ fn interface() -> (axum::Router<Arc<Frontend>>, OpenApi) {
         .route("/lookup/{id}", get(books::info))
         .routes(routes!(books::purchase))
         .route("/buy/{id}", post(books::purchase))
-        .routes(routes!(products::product))
+        .routes(routes!(products::product, admin::change, admin::remove))
+        .routes(routes!(admin::create))
+        .routes(routes!(admin::restock))
         .routes(routes!(orders::place))
-        .routes(routes!(orders::order));
+        .routes(routes!(orders::order, orders::update, orders::cancel));
     let (router, mut document) = OpenApiRouter::with_openapi(contract::base())
         .merge(lists)
         .merge(single)

@@ -26,7 +26,7 @@ pub(super) struct NewOrder {
 }
 
 impl NewOrder {
-    /// How many units to trade; never zero.
+    /// How many units to trade.
     pub(super) fn quantity(&self) -> Quantity {
         self.quantity.0
     }
@@ -56,8 +56,9 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// A number of units to trade: a whole number, not zero.
-struct Units(Quantity);
+/// A number of units to trade: a whole number. Zero is left to the shop, which refuses it and tells
+/// its own bounds.
+pub(super) struct Units(pub(super) Quantity);
 
 impl<'de> Deserialize<'de> for Units {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -75,10 +76,9 @@ impl Visitor<'_> for UnitsVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, units: u64) -> Result<Units, E> {
-        match Quantity::new(units) {
-            Ok(quantity) if units > 0 => Ok(Units(quantity)),
-            _ => Err(E::invalid_value(Unexpected::Unsigned(units), &self)),
-        }
+        Quantity::new(units)
+            .map(Units)
+            .map_err(|_| E::invalid_value(Unexpected::Unsigned(units), &self))
     }
 }
 

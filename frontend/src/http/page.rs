@@ -13,10 +13,10 @@ use bazaar_rpc::{Item, ItemNumber};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::IntoParams;
 
-use super::extract::Segment as _;
+use super::extract::Segment;
 use crate::Error;
 
-/// The items on one page where the client does not say.
+/// The entries on one page where the client does not say.
 const DEFAULT_PAGE: u32 = 100;
 
 /// Which part of a list.
@@ -25,10 +25,7 @@ const DEFAULT_PAGE: u32 = 100;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Page {
     /// Only items with higher numbers than this one: the number of the last item seen.
-    #[serde(
-        deserialize_with = "item_number",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     #[param(nullable = false)]
     pub(super) after: Option<ItemNumber>,
     /// The most items to list; 100 where it is not given.
@@ -38,13 +35,25 @@ pub(super) struct Page {
 }
 
 /// Reads digits alone, as paths have them.
-pub(super) fn item_number<'de, D: Deserializer<'de>>(
+pub(super) fn number<'de, D: Deserializer<'de>, N: Segment>(
     deserializer: D,
-) -> Result<Option<ItemNumber>, D::Error> {
+) -> Result<Option<N>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    ItemNumber::parse(&text)
-        .map(Some)
-        .map_err(de::Error::custom)
+    N::parse(&text).map(Some).map_err(de::Error::custom)
+}
+
+/// The most entries of a page for which `limit` was asked, and which has at most `max`.
+///
+/// # Errors
+/// When the limit is out of bounds.
+pub(super) fn limit(limit: Option<u32>, max: usize) -> Result<u32, Error> {
+    let limit = limit.unwrap_or(DEFAULT_PAGE);
+    if limit == 0 || limit as usize > max {
+        return Err(Error::Malformed(format!(
+            "limit: {limit} is not from 1 to {max}"
+        )));
+    }
+    Ok(limit)
 }
 
 impl Page {
@@ -53,15 +62,9 @@ impl Page {
     /// # Errors
     /// When the limit is out of bounds.
     pub(super) fn query(self) -> Result<ListQuery, Error> {
-        let limit = self.limit.unwrap_or(DEFAULT_PAGE);
-        if limit == 0 || limit as usize > MAX_PAGE {
-            return Err(Error::Malformed(format!(
-                "limit: {limit} is not from 1 to {MAX_PAGE}"
-            )));
-        }
         Ok(ListQuery {
             after: self.after,
-            limit,
+            limit: limit(self.limit, MAX_PAGE)?,
             ..ListQuery::default()
         })
     }
@@ -100,7 +103,11 @@ impl<T> Paged<T> {
     }
 }
 
-fn link(path: &str, parameters: &impl Serialize) -> Result<HeaderValue, Error> {
+/// The value of `Link` for the next page: under `path`, with `parameters`.
+///
+/// # Errors
+/// When the parameters have no form as a query.
+pub(super) fn link(path: &str, parameters: &impl Serialize) -> Result<HeaderValue, Error> {
     let malformed =
         |reason: String| Error::Malformed(format!("the link to the next page: {reason}"));
     let query = serde_urlencoded::to_string(parameters).map_err(|e| malformed(e.to_string()))?;

@@ -11,7 +11,7 @@ use super::Shared;
 use super::conditional::Conditions;
 use super::contract::{self, ItemProblems, ListProblems};
 use super::extract::{Param, QueryOf};
-use super::page::{Page, Paged, item_number};
+use super::page::{Page, Paged, number};
 use crate::Error;
 
 /// List products.
@@ -84,10 +84,7 @@ pub(super) struct Products {
     #[param(nullable = false)]
     category: Option<Text<200>>,
     /// Only items with higher numbers than this one: the number of the last item seen.
-    #[serde(
-        deserialize_with = "item_number",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     #[param(nullable = false)]
     after: Option<ItemNumber>,
     /// The most items to list; 100 where it is not given.

@@ -1,7 +1,6 @@
 //! Accounts: users, logins, and the keys that others verify our tokens with.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, HeaderName, LOCATION};
@@ -9,22 +8,20 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bazaar_rpc::UserId;
 use bazaar_rpc::accounts::{
     Email, Login, MAX_PAGE, NewUser, Password, Role, Secret, Session, StudentId, User, UserChange,
     UserName,
 };
-use bazaar_rpc::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::extract::{Param, QueryOf};
 use super::json::{JsonBody, NoBody};
 use super::peer::ClientAddress;
-use super::{Frontend, Shared};
+use super::time::rfc3339;
+use super::{Frontend, Shared, page};
 use crate::Error;
 use crate::auth::{AuthError, Authenticated};
-
-/// The users on one page where the client does not say.
-const DEFAULT_PAGE: u32 = 100;
 
 /// Tokens are for nobody to keep (RFC 6749, section 5.1).
 const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -161,12 +158,7 @@ pub(super) async fn list(
     Authenticated(identity): Authenticated,
     QueryOf(UserPage { after, limit }): QueryOf<UserPage>,
 ) -> Result<Json<Vec<UserView>>, Error> {
-    let limit = limit.unwrap_or(DEFAULT_PAGE);
-    if limit == 0 || limit as usize > MAX_PAGE {
-        return Err(Error::Malformed(format!(
-            "limit: {limit} is not from 1 to {MAX_PAGE}"
-        )));
-    }
+    let limit = page::limit(limit, MAX_PAGE)?;
     let users = frontend
         .accounts
         .ask(|it, context| async move { it.list(context, identity.caller(), after, limit).await })
@@ -252,14 +244,6 @@ impl From<User> for UserView {
     }
 }
 
-/// The last moment that has a form in RFC 3339, in milliseconds.
-const END_OF_TIME: u64 = 253_402_300_799_999;
-
-fn rfc3339(time: Timestamp) -> String {
-    let time = UNIX_EPOCH + Duration::from_millis(time.0.min(END_OF_TIME));
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
 /// The tokens of a session (RFC 6749, section 5.1).
 #[derive(Serialize)]
 pub(super) struct SessionView {
@@ -297,15 +281,4 @@ struct Jwk {
     purpose: &'static str,
     kid: String,
     x: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_as_rfc_3339_has_them() {
-        assert_eq!(rfc3339(Timestamp(1_500)), "1970-01-01T00:00:01.500Z");
-        assert_eq!(rfc3339(Timestamp(u64::MAX)).len(), 24);
-    }
 }

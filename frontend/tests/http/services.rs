@@ -169,6 +169,12 @@ impl Services {
         if item.shop.as_str() == "merch" {
             return refused(Refusal::AccountRequired);
         }
+        if request.quantity == Quantity::default() {
+            return refused(Refusal::QuantityNotAllowed {
+                min: Quantity::new(1).unwrap(),
+                max: Quantity::MAX,
+            });
+        }
         let quantity = match request.side {
             Side::Sell => item.quantity.checked_add(request.quantity),
             Side::Buy => item.quantity.checked_sub(request.quantity),

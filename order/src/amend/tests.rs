@@ -122,9 +122,24 @@ fn an_order_is_its_owners_and_an_admins_to_change() {
     }
     let mut nobodys = placed(Side::Buy);
     nobodys.original.trade.request.user = None;
-    assert_eq!(plan(&cancel, Some(nobodys.clone())), unknown);
-    let refused = plan(&by(OWNER, true), Some(nobodys));
-    assert_eq!(refused, unchangeable(Unchangeable::NoAccount));
+    for requester in [cancel, by(OWNER, true)] {
+        let refused = plan(&requester, Some(nobodys.clone()));
+        assert_eq!(refused, unchangeable(Unchangeable::NoAccount));
+    }
+}
+
+#[test]
+fn an_update_to_nothing_is_an_order_that_no_shop_takes() {
+    let nothing = amend(Change::Quantity(units(0)));
+    let Ok(Plan::Trade(trade)) = plan(&nothing, Some(placed(Side::Buy))) else {
+        panic!("the catalog is to say why");
+    };
+    assert_eq!((trade.quantity, trade.amends), (units(0), None));
+    assert_eq!((trade.user, trade.request), (Some(OWNER), nothing.request));
+    let mut state = placed(Side::Buy);
+    make_of(&mut state, Change::Cancel).unwrap();
+    let refused = plan(&nothing, Some(state));
+    assert_eq!(refused, unchangeable(Unchangeable::Cancelled));
 }
 
 #[test]

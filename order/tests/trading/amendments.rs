@@ -4,7 +4,7 @@
 use bazaar_history::{OrderLog, OrderRecord, Verdict, check};
 use bazaar_rpc::catalog::{Catalog as _, TradeBatch};
 use bazaar_rpc::connect::within;
-use bazaar_rpc::orders::{OrderError, Unchangeable};
+use bazaar_rpc::orders::{MAX_STATES, OrderError, Unchangeable};
 use bazaar_rpc::{
     AmendRequest, Amendment, Change, InvocationId, Money, Order, OrderNumber, OrderState,
     OrderStatus, Quantity, Refusal, RequestId, Requester, Side, Timestamp, TradeRequest,
@@ -54,10 +54,9 @@ async fn place(cluster: &Cluster, key: &str, units: u64) -> Order {
 
 async fn state(cluster: &Cluster, order: &Order) -> OrderState {
     let leader = cluster.leader().await;
-    let requester = amend("", order, Change::Cancel).requester;
     let client = cluster.client(leader.id).await;
-    let state = client.order_state(within(LIMIT), order.number, requester);
-    state.await.unwrap().unwrap()
+    let states = client.states(within(LIMIT), vec![order.number]);
+    states.await.unwrap().unwrap().remove(0).unwrap()
 }
 
 /// Asserts that the log of `replica` is whole, that amendments follow from one another, and that
@@ -221,17 +220,15 @@ async fn an_order_is_its_owners_and_an_admins() {
         };
         assert_eq!(cluster.amend(missing).await, Err(unknown(OrderNumber(77))));
         let nobodys = amend("c", &open, Change::Cancel);
-        assert_eq!(cluster.amend(nobodys).await, Err(unknown(open.number)));
-        let no_account = cluster.amend(by(admin, true, nobodys)).await;
-        assert_eq!(
-            no_account,
-            Err(OrderError::Unchangeable(Unchangeable::NoAccount))
-        );
+        for requester in [nobodys, by(admin, true, nobodys)] {
+            let refused = cluster.amend(requester).await;
+            let no_account = OrderError::Unchangeable(Unchangeable::NoAccount);
+            assert_eq!(refused, Err(no_account));
+        }
         let nothing = cluster.amend(update("c", &order, 0)).await;
-        assert!(
-            matches!(nothing, Err(OrderError::Invalid(_))),
-            "{nothing:?}"
-        );
+        let (min, max) = (units(1), Quantity::MAX);
+        let bounds = Refusal::QuantityNotAllowed { min, max };
+        assert_eq!(nothing, Err(OrderError::Refused(bounds)));
         let too_many = cluster.amend(update("c", &order, STOCK + 1)).await;
         let available = units(STOCK - 11);
         assert_eq!(
@@ -250,15 +247,12 @@ async fn an_order_is_its_owners_and_an_admins() {
             Err(unknown(amendment.number))
         );
         let client = cluster.client(1).await;
-        let see = |number, user, is_admin| {
-            client.order_state(within(LIMIT), number, Requester { user, is_admin })
-        };
-        for (user, is_admin) in [(OWNER, false), (admin, true)] {
-            let seen = see(order.number, user, is_admin).await.unwrap();
-            assert_eq!(seen, Ok(cancelled.clone()));
-        }
-        let hidden = see(order.number, stranger, false).await.unwrap();
-        assert_eq!(hidden, Err(unknown(order.number)));
+        let numbers = vec![amendment.number, order.number, OrderNumber(99)];
+        let states = client.states(within(LIMIT), numbers).await.unwrap();
+        assert_eq!(states, Ok(vec![None, Some(cancelled.clone()), None]));
+        let too_many = vec![order.number; MAX_STATES + 1];
+        let refused = client.states(within(LIMIT), too_many).await.unwrap();
+        assert!(matches!(refused, Err(OrderError::Invalid(_))));
         let second = place(&cluster, "second", 1).await;
         let page = |after, limit| client.orders_of_user(within(LIMIT), OWNER, after, limit);
         let all = page(None, 10).await.unwrap().unwrap();

@@ -7,7 +7,7 @@ use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::{Components, OpenApi, Ref, RefOr, Required};
 
-use super::problems;
+use super::{self as contract, problems};
 use crate::Error;
 use crate::http::extract::IDEMPOTENCY_KEY;
 use crate::request::MAX_ID;
@@ -136,8 +136,8 @@ fn share(components: &mut Components) {
     }
 }
 
-/// A lookup on conditions can be answered that nothing has changed; a trade tells the item's version,
-/// and whether it was made before.
+/// A lookup on conditions can be answered that nothing has changed; an edit tells the product's tag, a
+/// trade the item's version, and whether it was made before.
 fn add_answers(operation: &mut Operation) {
     let responses = &mut operation.responses.responses;
     let parameters = operation.parameters.iter().flatten();
@@ -154,7 +154,10 @@ fn add_answers(operation: &mut Operation) {
         responses.insert("304".into(), unchanged);
         done.push(("ETag", "ETag"));
     }
-    if names.contains(&IDEMPOTENCY_KEY) {
+    let is_of = |group: &str| operation.tags.iter().flatten().any(|tag| tag == group);
+    if names.contains(&IDEMPOTENCY_KEY) && is_of(contract::PRODUCTS) {
+        done.push(("ETag", "ETag"));
+    } else if names.contains(&IDEMPOTENCY_KEY) {
         done.push(("Item-Version", "ItemVersion"));
         done.push(("Idempotent-Replayed", "IdempotentReplayed"));
     }

@@ -12,8 +12,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr};
 
 pub(super) use self::problems::{
-    ItemProblems, ListProblems, OrderListProblems, OrderProblems, PurchaseProblems, ReadyProblems,
-    TradeProblems,
+    AmendProblems, EditProblems, ItemProblems, ListProblems, OrderListProblems, OrderProblems,
+    PurchaseProblems, ReadyProblems, TradeProblems,
 };
 
 // The groups of operations.

@@ -6,8 +6,13 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use bazaar_rpc::accounts::AccountsError;
+use bazaar_rpc::edit::EditRefusal;
 use bazaar_rpc::http::Problem;
-use bazaar_rpc::{OrderNumber, Quantity, Refusal, ServiceKind, Side};
+use bazaar_rpc::orders::Unchangeable;
+use bazaar_rpc::{
+    ItemName, ItemNumber, OrderNumber, Quantity, Refusal, ServiceKind, Side, Version,
+};
 use utoipa::openapi::content::{Content, ContentBuilder};
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::response::{Response, ResponseBuilder};
@@ -16,6 +21,7 @@ use utoipa::{IntoResponses, ToSchema as _};
 
 use super::common::header;
 use crate::Error;
+use crate::auth::AuthError;
 use crate::http::problem::PROBLEM_JSON;
 
 /// The id in the examples.
@@ -44,12 +50,27 @@ problems! {
     OrderProblems => [
         vec![malformed("order number: \"x\" is not a whole number"), unknown_order()],
         orders(),
+        token(),
     ].concat();
     /// Of a lookup of several orders.
     OrderListProblems => [
         vec![malformed("numbers: at most 1000 at a time"), unknown_order(), Error::AccountRequired],
         orders(),
+        token(),
     ].concat();
+    /// Of a change of an order.
+    AmendProblems => [
+        trade(),
+        vec![
+            unknown_order(),
+            Error::Unchangeable(Unchangeable::Cancelled),
+            Error::Unchangeable(Unchangeable::NoAccount),
+            Error::Unchangeable(Unchangeable::TooOften),
+            Error::Unauthenticated(AuthError::Missing),
+        ],
+    ].concat();
+    /// Of an edit of a product.
+    EditProblems => [edit(), token()].concat();
     /// Of a trade.
     TradeProblems => trade();
     /// Of a purchase of one copy.
@@ -114,6 +135,47 @@ fn trade() -> Vec<Error> {
         Error::Busy,
         Error::NoLeader(ServiceKind::Order),
         Error::OutcomeUnknown,
+        Error::Unauthenticated(AuthError::Expired),
+        Error::Unauthenticated(AuthError::Stale),
+    ]
+}
+
+/// What comes of a token that is not valid, or cannot be verified.
+fn token() -> Vec<Error> {
+    vec![
+        Error::Unauthenticated(AuthError::Expired),
+        Error::Unauthenticated(AuthError::Stale),
+    ]
+}
+
+fn edit() -> Vec<Error> {
+    let (item, version) = (ItemNumber(7), Version(3));
+    let name = |name: &str| ItemName::new(name).expect("it is one");
+    vec![
+        malformed("price: an amount is a number from 0 to 10000000 with at most two decimals"),
+        Error::Unauthenticated(AuthError::Missing),
+        Error::Accounts(AccountsError::AdminRequired),
+        Error::EditRefused(EditRefusal::UnknownItem(item)),
+        Error::EditRefused(EditRefusal::VersionConflict { current: version }),
+        Error::EditRefused(EditRefusal::NameTaken {
+            name: name("Hoodie"),
+            by: item,
+        }),
+        Error::EditRefused(EditRefusal::NumberTaken {
+            number: item,
+            by: name("Hoodie"),
+        }),
+        Error::EditRefused(EditRefusal::TooManyItems),
+        Error::EditRefused(EditRefusal::StockFull),
+        Error::EditRefused(EditRefusal::KeyReused),
+        Error::BodyTooSlow {
+            limit: std::time::Duration::from_secs(10),
+        },
+        Error::BodyTooLarge { max: 64 << 10 },
+        Error::NotJson("text/plain".into()),
+        Error::Busy,
+        Error::NoLeader(ServiceKind::Catalog),
+        Error::EditInDoubt,
     ]
 }
 
