@@ -385,11 +385,11 @@ async fn an_administrator_edits_products_and_every_cache_shows_it() {
             200
         );
     }
-    let buy = || post_with(at, "/buy/2", &[("idempotency-key", "again")], &json!({}));
+    let (key, nothing) = ([("idempotency-key", "again")], json!({}));
+    let buy = || post_with(at, "/buy/2", &key, &nothing);
     buy().await.problem(409);
-    admin
-        .send(Method::POST, "/products/2/restock", &json!({"quantity": 1}))
-        .await;
+    let one = json!({"quantity": 1});
+    admin.send(Method::POST, "/products/2/restock", &one).await;
     assert_eq!(buy().await.status, 200);
 
     let users = admin.get("/users").await.json();
