@@ -21,14 +21,21 @@ fn session(heading: &str) -> &'static str {
 
 /// Whether `line` is as the README shows it, where … stands for anything.
 fn is_as_shown(line: &str, shown: &str) -> bool {
-    let mut parts = shown.split('…');
-    let mut rest = line.strip_prefix(parts.next().unwrap_or_default());
+    let Some((start, rest)) = shown.split_once('…') else {
+        return line == shown;
+    };
+    let Some(mut left) = line.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts: Vec<_> = rest.split('…').collect();
+    let end = parts.pop().unwrap_or_default();
     for part in parts {
-        rest = rest
-            .and_then(|rest| rest.split_once(part))
-            .map(|(_, rest)| rest);
+        match left.split_once(part) {
+            Some((_, after)) => left = after,
+            None => return false,
+        }
     }
-    rest == Some("") || (rest.is_some() && shown.ends_with('…'))
+    left.ends_with(end)
 }
 
 #[tokio::test(flavor = "multi_thread")]
