@@ -134,7 +134,7 @@ async fn an_order_is_its_owners_to_see_and_to_change() {
 
     // Within the shop's bounds, it is for as many as its owner likes.
     for quantity in [0, 4] {
-        let bounds = "an order in this shop is for 1 to 3 units";
+        let bounds = "quantity: an order in this shop is for 1 to 3 units";
         assert_eq!(alice.ask_for(HOODIE, quantity).await.problem(400), bounds);
         assert_eq!(alice.update(0, quantity).await.problem(400), bounds);
     }
