@@ -185,19 +185,25 @@ fn names(list: &[u8], tag: &[u8]) -> bool {
 
 impl IntoParams for IfMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let description = "The tag of the version that is to be edited: where the item has another, \
-             the answer is 412.";
-        vec![header("If-Match", description)]
+        let description = "The tag of the version that is to be edited, or `*`: where the item has \
+             another, the answer is 412.";
+        // One tag, and not a list of them.
+        let tag = text().pattern(Some("^[^,]*$"));
+        vec![header("If-Match", description, tag)]
     }
 }
 
-fn header(name: &str, description: &str) -> Parameter {
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+fn header(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(description))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .schema(Some(schema))
         .build()
 }
 
@@ -207,10 +213,12 @@ impl IntoParams for Conditions {
             header(
                 "If-None-Match",
                 "The tags of what the client has: where one is still right, the answer is 304.",
+                text(),
             ),
             header(
                 "Cache-Control",
                 "`no-cache` has the catalog asked, and not the frontend's cache.",
+                text(),
             ),
         ]
     }

@@ -9,6 +9,7 @@ use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, OneOf
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::json::present;
 use crate::Error;
 
 /// An order as the stock bazaar has it (`name`, `quantity`, `type`) or as the merch store has it
@@ -47,13 +48,6 @@ impl NewOrder {
             (Some(_), Some(_)) => malformed("name: an order has a name or a product_id, not both"),
         }
     }
-}
-
-/// A field that may be missing, and may not be null.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// A number of units to trade: a whole number. Zero is left to the shop, which refuses it and tells

@@ -12,8 +12,11 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr};
 
 pub(super) use self::problems::{
-    AmendProblems, EditProblems, ItemProblems, ListProblems, OrderListProblems, OrderProblems,
-    PurchaseProblems, ReadyProblems, TradeProblems,
+    AmendProblems, ChangeProblems, CreateProblems, DeactivateProblems, ItemProblems, KeyProblems,
+    ListProblems, LoginProblems, LogoutProblems, OrderListProblems, OrderProblems,
+    PurchaseProblems, ReactivateProblems, ReadyProblems, RefreshProblems, RegisterProblems,
+    RemoveProblems, RestockProblems, TradeProblems, UserChangeProblems, UserListProblems,
+    UserProblems,
 };
 
 // The groups of operations.
@@ -21,6 +24,7 @@ pub(super) const STOCKS: &str = "stocks";
 pub(super) const BOOKS: &str = "books";
 pub(super) const PRODUCTS: &str = "products";
 pub(super) const ORDERS: &str = "orders";
+pub(super) const USERS: &str = "users";
 pub(super) const OPERATORS: &str = "operators";
 
 /// What the document says of the whole interface.
@@ -38,6 +42,7 @@ pub(super) const OPERATORS: &str = "operators";
         (name = BOOKS, description = "The book store."),
         (name = PRODUCTS, description = "The items of all shops."),
         (name = ORDERS, description = "The orders of all shops."),
+        (name = USERS, description = "Accounts, and the tokens that requests come from them with."),
         (name = OPERATORS, description = "For those who run it."),
     ),
     components(schemas(bazaar_rpc::http::Problem))
