@@ -46,6 +46,7 @@ schemas! {
         .schema_type(Type::Number)
         .minimum(Some(0_u64))
         .maximum(Some(Money::MAX.cents() / 100))
+        .multiple_of(Some(0.01))
         .description(Some("An amount of money: a number with at most two decimals; answers have two."))
         .examples([15.99])
         .build();

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use bazaar_rpc::edit::{Edit, ItemChange, NewItem};
+use bazaar_rpc::edit::{Edit, EditRefusal, ItemChange, NewItem};
 use bazaar_rpc::{Item, ItemName, ItemNumber, Money, Quantity, RequestId, ShopName, Text, UserId};
 use serde::{Deserialize, Deserializer};
 use tracing::info;
@@ -17,6 +17,7 @@ use super::conditional::{IfMatch, tagged};
 use super::contract::{self, ChangeProblems, CreateProblems, RemoveProblems, RestockProblems};
 use super::extract::{Keyed, Param, RequestKey};
 use super::json::{JsonBody, NoBody, Nothing, present};
+use super::new_order::Units;
 use super::products::Product;
 use super::{Frontend, Shared};
 use crate::Error;
@@ -76,13 +77,17 @@ pub(super) async fn change(
     State(frontend): Shared,
     Keyed(Admin(admin), request): Keyed<Admin>,
     Param(item): Param<ItemNumber>,
-    IfMatch(expected): IfMatch,
+    condition: IfMatch,
     JsonBody(change): JsonBody<ProductChange>,
 ) -> Result<Response, Error> {
+    let change = ItemChange::from(change);
+    if change == ItemChange::default() {
+        return Err(Error::EditRefused(EditRefusal::NothingToChange));
+    }
     let edit = Edit::Change {
         item,
-        expected,
-        change: change.into(),
+        expected: condition.version()?,
+        change,
     };
     let item = frontend.edit(admin, request, edit).await?;
     shown(&item)
@@ -106,12 +111,15 @@ pub(super) async fn restock(
     State(frontend): Shared,
     Keyed(Admin(admin), request): Keyed<Admin>,
     Param(item): Param<ItemNumber>,
-    IfMatch(expected): IfMatch,
+    condition: IfMatch,
     JsonBody(Restock { quantity }): JsonBody<Restock>,
 ) -> Result<Response, Error> {
+    if quantity == Quantity::default() {
+        return Err(Error::EditRefused(EditRefusal::NoUnits));
+    }
     let edit = Edit::Restock {
         item,
-        expected,
+        expected: condition.version()?,
         units: quantity,
     };
     let item = frontend.edit(admin, request, edit).await?;
@@ -138,10 +146,13 @@ pub(super) async fn remove(
     State(frontend): Shared,
     Keyed(Admin(admin), request): Keyed<Admin>,
     Param(item): Param<ItemNumber>,
-    IfMatch(expected): IfMatch,
+    condition: IfMatch,
     _: NoBody,
 ) -> Result<StatusCode, Error> {
-    let edit = Edit::Remove { item, expected };
+    let edit = Edit::Remove {
+        item,
+        expected: condition.version()?,
+    };
     frontend.edit(admin, request, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -240,7 +251,7 @@ impl From<ProductChange> for ItemChange {
 #[serde(deny_unknown_fields)]
 pub(super) struct Restock {
     /// The units to be added.
-    #[schema(value_type = Quantity, minimum = 1)]
+    #[schema(value_type = Units)]
     quantity: Quantity,
 }
 

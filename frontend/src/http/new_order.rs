@@ -76,18 +76,26 @@ impl Visitor<'_> for UnitsVisitor {
     }
 }
 
-impl PartialSchema for NewOrder {
+impl PartialSchema for Units {
     fn schema() -> RefOr<Schema> {
         let units = ObjectBuilder::new()
             .schema_type(Type::Integer)
             .minimum(Some(1_u64))
             .maximum(Some(Quantity::MAX.units()))
-            .description(Some("A number of units to trade."))
+            .description(Some("A number of units, at least one."))
             .build();
+        RefOr::T(Schema::Object(units))
+    }
+}
+
+impl ToSchema for Units {}
+
+impl PartialSchema for NewOrder {
+    fn schema() -> RefOr<Schema> {
         let form = || {
             ObjectBuilder::new()
                 .schema_type(Type::Object)
-                .property("quantity", units.clone())
+                .property("quantity", Units::schema())
                 .required("quantity")
                 .property("type", Side::schema())
                 .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))

@@ -124,3 +124,27 @@ impl<T: Serialize> IntoResponse for Paged<T> {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_page_leads_to_the_next_one() {
+        let page = |found: &[u64]| {
+            let next = |last: &u64| Page {
+                after: Some(ItemNumber(*last)),
+                limit: Some(2),
+            };
+            let page = Paged::new(found.to_vec(), 2, "/items", next, |entry| entry);
+            page.unwrap().into_response()
+        };
+        assert_eq!(
+            page(&[3, 5]).headers()[LINK],
+            "</items?after=5&limit=2>; rel=\"next\""
+        );
+        for last in [&[][..], &[3]] {
+            assert!(!page(last).headers().contains_key(LINK));
+        }
+    }
+}
