@@ -63,10 +63,8 @@ impl bazaar_daemon::App for App {
         let service = Service::new(store, passwords, limits, keys);
         match upkeep::look(&service).await {
             Ok(()) => {}
-            // A server may come back; until then every call is answered so.
-            Err(error @ (StoreError::Unavailable(_) | StoreError::NoAnswer))
-                if config.database.url.is_some() =>
-            {
+            // A server may come back, and a busy disk gets to it; until then every call is answered so.
+            Err(error @ (StoreError::Unavailable(_) | StoreError::NoAnswer)) => {
                 warn!(%error, "starting without a database");
             }
             Err(error) => return Err(error).context(service.raw_store().place()),

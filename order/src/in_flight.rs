@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use bazaar_rpc::orders::OrderError;
-use bazaar_rpc::{Order, Refusal, RequestId};
+use bazaar_rpc::{InvocationId, Order, Refusal, RequestId};
 use tokio::sync::oneshot;
 
+use crate::refusals::Refusals;
 use crate::request::Request;
 use crate::turns::{Turn, Turns};
 
-/// The most callers that wait for one request.
+/// The most callers that wait for one request, and the most invocations in which it is asked for.
 const MAX_WAITERS: usize = 64;
 
 /// What a caller is told: the record of the trade that was asked for; of an amendment, the record that
@@ -24,6 +25,7 @@ pub(crate) struct InFlight {
     entries: HashMap<RequestId, Entry>,
     /// Held by the amendments that are sent.
     turns: Turns,
+    refusals: Refusals,
     capacity: usize,
     /// Set when nothing is accepted any more: what to tell callers.
     closed: Option<OrderError>,
@@ -33,6 +35,8 @@ struct Entry {
     request: Request,
     stage: Stage,
     waiters: Vec<Waiter>,
+    /// Those in which it was asked for.
+    invocations: Vec<InvocationId>,
 }
 
 /// How far a request is.
@@ -59,6 +63,7 @@ impl InFlight {
         Self {
             entries: HashMap::new(),
             turns: Turns::default(),
+            refusals: Refusals::default(),
             capacity,
             closed: None,
         }
@@ -76,6 +81,9 @@ impl InFlight {
         if let Some(reason) = &self.closed {
             return Err(reason.clone());
         }
+        if let Some(reason) = self.refusals.reason(request.invocation()) {
+            return Err(reason.clone());
+        }
         if let Some(entry) = self.entries.get_mut(&request.id()) {
             return entry.join(request, waiter).map(|()| Admission::Joined);
         }
@@ -86,6 +94,7 @@ impl InFlight {
             request: request.clone(),
             stage: Stage::Queued,
             waiters: vec![waiter],
+            invocations: vec![request.invocation()],
         };
         self.entries.insert(request.id(), entry);
         Ok(Admission::New)
@@ -166,11 +175,18 @@ impl InFlight {
         self.turned_away(id, OrderError::Refused(refusal));
     }
 
-    /// Nothing has changed on account of the request of that id, for that reason.
+    /// Nothing has changed on account of the request of that id, for that reason. Where that is
+    /// final, it will not be changed by another attempt either.
     pub(crate) fn turned_away(&mut self, id: RequestId, reason: OrderError) {
-        if let Some(entry) = self.remove(id) {
-            entry.answer(Err(reason));
+        let Some(entry) = self.remove(id) else {
+            return;
+        };
+        if !reason.is_retryable() {
+            for invocation in &entry.invocations {
+                self.refusals.remember(*invocation, reason.clone());
+            }
         }
+        entry.answer(Err(reason));
     }
 
     /// Takes the request of that id out, and lets those go on that wait for it.
@@ -198,10 +214,15 @@ impl Entry {
     fn join(&mut self, request: &Request, waiter: Waiter) -> Result<(), OrderError> {
         self.request.check_same(request)?;
         self.waiters.retain(|waiter| !waiter.is_closed());
-        if self.waiters.len() >= MAX_WAITERS {
+        let is_known = self.invocations.contains(&request.invocation());
+        if self.waiters.len() >= MAX_WAITERS || (!is_known && self.invocations.len() >= MAX_WAITERS)
+        {
             return Err(OrderError::Busy);
         }
         self.waiters.push(waiter);
+        if !is_known {
+            self.invocations.push(request.invocation());
+        }
         Ok(())
     }
 

@@ -27,6 +27,7 @@ mod journal;
 mod lead;
 mod machine;
 mod recorder;
+mod refusals;
 mod reign;
 mod request;
 #[cfg(test)]

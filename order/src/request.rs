@@ -1,7 +1,7 @@
 //! What callers ask of a leader: to trade, or to amend an order.
 
 use bazaar_rpc::orders::OrderError;
-use bazaar_rpc::{AmendRequest, Order, RequestId, TradeRequest};
+use bazaar_rpc::{AmendRequest, InvocationId, Order, RequestId, TradeRequest};
 
 /// A request that something be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,14 @@ impl Request {
         match self {
             Self::Trade(trade) => trade.request,
             Self::Amend(amend) => amend.request,
+        }
+    }
+
+    /// The same through every attempt of one frontend for one HTTP request.
+    pub(crate) fn invocation(&self) -> InvocationId {
+        match self {
+            Self::Trade(trade) => trade.invocation,
+            Self::Amend(amend) => amend.invocation,
         }
     }
 

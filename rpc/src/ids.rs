@@ -150,7 +150,7 @@ impl fmt::Display for RequestId {
 /// Identifies one arrival of a request at a frontend. It tells a client's repetition of a request
 /// (another invocation) from the frontend's own retries (the same invocation), so that only the
 /// former is marked as replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct InvocationId(u64);
 

@@ -126,7 +126,7 @@ pub enum Refusal {
         side: Side,
     },
     /// The shop's policy bounds the units of one order.
-    #[error("an order in this shop is for {min} to {max} units")]
+    #[error("quantity: an order in this shop is for {min} to {max} units")]
     QuantityNotAllowed {
         /// The fewest units.
         min: Quantity,

@@ -1,87 +1,22 @@
 //! Accounts over HTTP: registered, logged in, changed, deactivated, and gone for a while.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use hyper::Method;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, bazaar};
-use crate::http::{Answer, get, post, send};
+use crate::cluster::Cluster;
+use crate::http::{Answer, get, post};
 use crate::postgres::Postgres;
-
-const PASSWORD: &str = "open sesame";
+use crate::users::{PASSWORD, create_admin, login, new_user, once, register, try_login, with};
 
 /// How soon a deactivation is in force everywhere.
 const EVERYWHERE: Duration = Duration::from_secs(1);
 
 /// How soon whoever needs the database is told that there is none.
 const TOLD: Duration = Duration::from_secs(4);
-
-fn new_user(name: &str, student: u64) -> Value {
-    json!({
-        "student_id": student.to_string(), "user_name": name,
-        "email": format!("{name}@example.org"), "password": PASSWORD,
-    })
-}
-
-async fn register(at: SocketAddr, name: &str, student: u64) -> Value {
-    let answer = post(at, "/users/register", &new_user(name, student)).await;
-    assert_eq!(answer.status, 201, "{answer:?}");
-    let user = answer.json();
-    assert_eq!(answer.header("location"), format!("/users/{}", user["id"]));
-    user
-}
-
-async fn try_login(at: SocketAddr, name: &str, password: &str) -> Answer {
-    let login = json!({"user_name": name, "password": password});
-    post(at, "/users/login", &login).await
-}
-
-/// Logs in; returns the session.
-async fn login(at: SocketAddr, name: &str) -> Value {
-    let answer = try_login(at, name, PASSWORD).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.header("cache-control"), "no-store");
-    let session = answer.json();
-    assert_eq!(session["token_type"], "Bearer");
-    assert_eq!(session["expires_in"], 900);
-    session
-}
-
-/// A request with the access token of `session`; made again while it is told to try again later, as
-/// it may be on a machine that does many other things.
-async fn with(session: &Value, at: SocketAddr, method: Method, path: &str, body: &Value) -> Answer {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let answer = once(session, at, method.clone(), path, body).await;
-        if answer.status != 503 || Instant::now() > deadline {
-            return answer;
-        }
-        assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// A request with the access token of `session`.
-async fn once(session: &Value, at: SocketAddr, method: Method, path: &str, body: &Value) -> Answer {
-    let token = session["access_token"].as_str().unwrap();
-    let bearer = format!("Bearer {token}");
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
-    let answer = send(at, method, path, &[("authorization", &bearer)], body).await;
-    let shown = String::from_utf8_lossy(&answer.body);
-    assert!(
-        !shown.contains("argon2") && !shown.contains("hash"),
-        "{shown}"
-    );
-    answer
-}
 
 async fn user(session: &Value, at: SocketAddr, id: &Value) -> Answer {
     let path = format!("/users/{id}");
@@ -90,24 +25,7 @@ async fn user(session: &Value, at: SocketAddr, id: &Value) -> Answer {
 
 async fn user_once(session: &Value, at: SocketAddr, id: &Value) -> Answer {
     let path = format!("/users/{id}");
-    once(session, at, Method::GET, &path, &Value::Null).await
-}
-
-/// Makes the admin `root` with the command, the password on its standard input.
-fn create_admin(cluster: &Cluster, environment: &[(&str, &str)]) {
-    let mut command = bazaar()
-        .envs(environment.iter().copied())
-        .args(["accounts", "create-admin", "--user-name", "root"])
-        .args(["--email", "root@example.org", "--student-id", "0"])
-        .args(["--password-file", "-", "--data-dir"])
-        .arg(cluster.dir())
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = command.stdin.take().unwrap();
-    std::io::Write::write_all(&mut stdin, PASSWORD.as_bytes()).unwrap();
-    drop(stdin);
-    assert!(command.wait().unwrap().success());
+    once(session, at, Method::GET, &path, &[], &Value::Null).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,8 @@ async fn python() -> Option<String> {
         "python3".to_owned(),
     ] {
         let mut command = Command::new(&python);
-        command.args(["-c", "import grpc, grpc_tools.protoc"]);
+        let packages = "import grpc, grpc_health, grpc_status, grpc_tools.protoc";
+        command.args(["-c", packages]);
         command.stderr(Stdio::null()).kill_on_drop(true);
         let imported = timeout(PATIENCE, command.status()).await;
         if matches!(imported, Ok(Ok(status)) if status.success()) {
@@ -42,7 +43,7 @@ async fn run(command: &mut Command) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_python_client_places_an_order_and_reads_it_back() {
+async fn python_clients_with_and_without_accounts_trade_once_and_see_what_is_theirs() {
     let Some(python) = python().await else {
         assert!(std::env::var_os("CI").is_none(), "{INSTALL}");
         eprintln!("skipped: {INSTALL}");
@@ -64,12 +65,22 @@ async fn a_python_client_places_an_order_and_reads_it_back() {
     shop.arg(format!("{ROOT}/tests/grpc/shop.py"))
         .arg(cluster.frontend().to_string())
         .env("PYTHONPATH", directory);
-    let number = run(&mut shop).await;
+    let numbers = run(&mut shop).await;
+    assert_eq!(numbers, "0 1\n");
 
     // What was traded in one language is seen in the other, and recorded on every replica, once.
-    let order = get(cluster.frontend(), &format!("/orders/{}", number.trim())).await;
+    let order = get(cluster.frontend(), "/orders/0").await;
     assert_eq!(order.json()["data"]["quantity"], 30, "{order:?}");
-    let expected = "Transaction ID,Stock Name,Order Type,Quantity\n0,GameStart,buy,30\n";
+    get(cluster.frontend(), "/orders/1").await.problem(404);
+    let hoodies = get(cluster.frontend(), "/stocks/hoodie").await;
+    assert_eq!(hoodies.json()["data"]["quantity"], 500, "{hoodies:?}");
+    let expected = "Transaction ID,Stock Name,Order Type,Quantity\n\
+        0,GameStart,buy,30\n\
+        1,hoodie,buy,1\n\
+        2,hoodie,buy,1\n\
+        3,hoodie,buy,2\n\
+        4,hoodie,sell,3\n\
+        5,hoodie,sell,1\n";
     cluster.caught_up("order");
     for log in cluster.logs(3) {
         assert_eq!(log, expected);

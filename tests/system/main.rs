@@ -13,10 +13,13 @@ mod grpc;
 mod history;
 mod http;
 mod imports;
+mod merch;
 #[path = "../../accounts/tests/accounts/postgres.rs"]
 mod postgres;
+mod readme;
 mod rebuild;
 mod restart;
 mod shops;
 mod single_failures;
 mod torture;
+mod users;

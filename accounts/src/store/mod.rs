@@ -31,8 +31,8 @@ const MAX_CONNECTIONS: u32 = 8;
 /// How long to wait for a connection.
 const ACQUIRE_LIMIT: Duration = Duration::from_millis(800);
 
-/// How long a statement, or a transaction, may take.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(1);
+/// How long a statement, or a transaction, may take: longer than a busy disk needs for a sync.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the tables may take to be brought up to date.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(60);

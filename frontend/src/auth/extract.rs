@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use bazaar_rpc::UserId;
 use bazaar_rpc::accounts::{AccountsError, Role};
 
-use super::{AuthError, Identity};
+use super::{AuthError, Identity, Verifier};
 use crate::Error;
 use crate::http::Frontend;
 
@@ -27,8 +27,8 @@ impl FromRequestParts<Arc<Frontend>> for Authenticated {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, it: &Arc<Frontend>) -> Result<Self, Error> {
-        let token = token(&parts.headers)?.ok_or(AuthError::Missing)?;
-        Ok(Self(it.verifier.verify(token)?))
+        let identity = it.verifier.identify(&parts.headers)?;
+        Ok(Self(identity.ok_or(AuthError::Missing)?))
     }
 }
 
@@ -36,9 +36,7 @@ impl FromRequestParts<Arc<Frontend>> for MaybeAuthenticated {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, it: &Arc<Frontend>) -> Result<Self, Error> {
-        let token = token(&parts.headers)?;
-        let identity = token.map(|token| it.verifier.verify(token)).transpose()?;
-        Ok(Self(identity))
+        Ok(Self(it.verifier.identify(&parts.headers)?))
     }
 }
 
@@ -51,6 +49,17 @@ impl FromRequestParts<Arc<Frontend>> for Admin {
             Role::Admin => Ok(Self(identity.user)),
             Role::Customer => Err(Error::Accounts(AccountsError::AdminRequired)),
         }
+    }
+}
+
+impl Verifier {
+    /// Whoever a request with these headers comes from, if it says so.
+    ///
+    /// # Errors
+    /// When it does so with a token that is not valid, or that nobody can verify now.
+    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Option<Identity>, AuthError> {
+        let token = token(headers)?;
+        token.map(|token| self.verify(token)).transpose()
     }
 }
 

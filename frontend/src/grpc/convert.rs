@@ -3,9 +3,9 @@
 
 use std::fmt::Display;
 
-use bazaar_rpc::catalog::MAX_PAGE;
 use bazaar_rpc::{
     Item, ItemName, Money, Order, OrderState, OrderStatus, Quantity, RequestId, Side, Timestamp,
+    UserId,
 };
 
 use super::proto;
@@ -34,23 +34,21 @@ pub(super) fn side(side: proto::Side) -> Result<Side, Error> {
     }
 }
 
-/// How many units an order is for.
+/// How many units an order is for. Zero is left to the shop, which refuses it and tells its own
+/// bounds.
 pub(super) fn units(units: u64) -> Result<Quantity, Error> {
-    match Quantity::new(units) {
-        Ok(quantity) if units > 0 => Ok(quantity),
-        _ => Err(malformed(
-            "quantity",
-            format!("{units} is not from 1 to {}", Quantity::MAX),
-        )),
-    }
+    Quantity::new(units).map_err(|_| {
+        let what = format!("{units} is not from 1 to {}", Quantity::MAX);
+        malformed("quantity", what)
+    })
 }
 
-/// The id of a request with that key, or of one without.
-pub(super) fn request_id(key: &str) -> Result<RequestId, Error> {
+/// The id of a request with that key, in the scope of the keys of `user`, or of one without.
+pub(super) fn request_id(user: Option<UserId>, key: &str) -> Result<RequestId, Error> {
     if key.is_empty() {
         return Ok(RequestId::fresh());
     }
-    request_id_of_key(None, key).ok_or_else(|| {
+    request_id_of_key(user, key).ok_or_else(|| {
         let what = format!("it is 1 to {MAX_KEY} visible ASCII characters");
         malformed("idempotency_key", what)
     })
@@ -66,11 +64,11 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The page of products that a request asks for.
-    pub(super) fn of_products(size: u32, token: &str) -> Result<Self, Error> {
+    /// The page that a request asks for, of a list whose pages have at most `max` entries.
+    pub(super) fn new(size: u32, token: &str, max: usize) -> Result<Self, Error> {
         let limit = if size == 0 { DEFAULT_PAGE } else { size };
-        if limit as usize > MAX_PAGE {
-            let what = format!("{limit} is not from 0 to {MAX_PAGE}");
+        if limit as usize > max {
+            let what = format!("{limit} is not from 0 to {max}");
             return Err(malformed("page_size", what));
         }
         let no_token = |_| {
@@ -183,7 +181,8 @@ impl From<OrderStatus> for proto::OrderStatus {
     }
 }
 
-fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+/// A moment, in milliseconds.
+pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: (time.0 / 1000).cast_signed(),
         nanos: (time.0 % 1000) as i32 * 1_000_000,

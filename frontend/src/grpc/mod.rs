@@ -3,10 +3,13 @@
 //! A handler reads the message, makes the same one call as its HTTP counterpart and maps the result.
 //! Every error is an [`Error`] and leaves through [`status`].
 
+mod caller;
 mod convert;
+mod health;
 mod orders;
 mod products;
 mod status;
+mod users;
 
 use std::sync::Arc;
 
@@ -14,16 +17,16 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::request::Parts;
-use axum::http::{Method, Uri, Version};
+use axum::http::{HeaderMap, Method, Version};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 use tonic::Status;
+use tonic_health::pb::health_server::{self, HealthServer};
 
 use self::proto::orders_server::{self, OrdersServer};
 use self::proto::products_server::{self, ProductsServer};
-use self::proto::users_server;
+use self::proto::users_server::{self, UsersServer};
 use crate::Error;
 use crate::http::{Frontend, excerpt, read_body};
 
@@ -40,14 +43,20 @@ mod proto {
 /// The contract itself, for whoever writes a client.
 const CONTRACT: &str = include_str!("../../proto/bazaar.proto");
 
+/// The path of the question whether a service can be used.
+pub(crate) const CHECK: &str = "/grpc.health.v1.Health/Check";
+
 /// The services, each under the path that gRPC gives it.
 pub(crate) fn router(frontend: &Arc<Frontend>) -> Router<Arc<Frontend>> {
     let products = ProductsServer::new(products::Service(frontend.clone()));
     let orders = OrdersServer::new(orders::Service(frontend.clone()));
+    let users = UsersServer::new(users::Service(frontend.clone()));
+    let health = HealthServer::new(health::Service(frontend.clone()));
     Router::new()
         .route_service(&methods(products_server::SERVICE_NAME), products)
         .route_service(&methods(orders_server::SERVICE_NAME), orders)
-        .route(&methods(users_server::SERVICE_NAME), any(unserved))
+        .route_service(&methods(users_server::SERVICE_NAME), users)
+        .route_service(&methods(health_server::SERVICE_NAME), health)
         .route_layer(from_fn(receive))
         .route("/bazaar.proto", get(CONTRACT))
 }
@@ -55,11 +64,6 @@ pub(crate) fn router(frontend: &Arc<Frontend>) -> Router<Arc<Frontend>> {
 /// The path of every method of a service.
 fn methods(service: &str) -> String {
     format!("/{service}/{{method}}")
-}
-
-/// The answer of a service that the contract has and this frontend does not serve.
-async fn unserved(uri: Uri) -> Response {
-    Status::from(Error::UnknownPath(excerpt(uri.path()))).into_http()
 }
 
 /// Checks that a request is gRPC, and reads its message within the bounds of every body here. (tonic
@@ -71,24 +75,40 @@ async fn receive(request: Request, next: Next) -> Response {
         let (method, path) = (excerpt(method), excerpt(path));
         return Error::UnknownMethod { method, path }.into_response();
     }
-    if !is_grpc(&parts) {
+    if !is_grpc(parts.version, &parts.headers) {
         return Error::NotGrpc.into_response();
     }
     match read_body(&parts.headers, body).await {
         Ok(message) => {
-            next.run(Request::from_parts(parts, Body::from(message)))
-                .await
+            let path = excerpt(parts.uri.path());
+            let request = Request::from_parts(parts, Body::from(message));
+            reasoned(next.run(request).await, &path)
         }
-        Err(error) => Status::from(error).into_http(),
+        Err(error) => refusal(error),
     }
 }
 
-/// Over HTTP/1 a client may not see trailers, and so not the status.
-fn is_grpc(parts: &Parts) -> bool {
-    let content_type = parts.headers.get(CONTENT_TYPE);
+/// `response`, to a call of `path`. Every status of ours has details, so one without them is tonic's:
+/// it knows no such method, or could not read the message.
+fn reasoned(response: Response, path: &str) -> Response {
+    match Status::from_header_map(response.headers()) {
+        Some(made) if made.details().is_empty() => status::with_reason(&made, path).into_http(),
+        _ => response,
+    }
+}
+
+/// An error, as a client of gRPC reads it.
+pub(crate) fn refusal(error: Error) -> Response {
+    Status::from(error).into_http()
+}
+
+/// Whether a request is of gRPC. Over HTTP/1 it is not: its client may not see trailers, and so not
+/// the status.
+pub(crate) fn is_grpc(version: Version, headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
     let essence = content_type
         .and_then(|value| value.to_str().ok()?.split(';').next())
         .map(str::trim);
-    parts.version == Version::HTTP_2
+    version == Version::HTTP_2
         && matches!(essence, Some("application/grpc" | "application/grpc+proto"))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bazaar_rpc::catalog::ListQuery;
+use bazaar_rpc::catalog::{ListQuery, MAX_PAGE};
 use bazaar_rpc::{Item, ItemKey, ItemNumber, ShopName, Text};
 use tonic::{Request, Response, Status};
 
@@ -36,7 +36,7 @@ impl Products for Service {
         request: Request<ListProductsRequest>,
     ) -> Result<Response<ListProductsResponse>, Status> {
         let request = request.into_inner();
-        let page = Page::of_products(request.page_size, &request.page_token)?;
+        let page = Page::new(request.page_size, &request.page_token, MAX_PAGE)?;
         let shop = match request.shop.as_str() {
             "" => None,
             shop => Some(ShopName::new(shop).map_err(|error| malformed("shop", error))?),
@@ -57,7 +57,7 @@ impl Products for Service {
         request: Request<SearchProductsRequest>,
     ) -> Result<Response<SearchProductsResponse>, Status> {
         let request = request.into_inner();
-        let page = Page::of_products(request.page_size, &request.page_token)?;
+        let page = Page::new(request.page_size, &request.page_token, MAX_PAGE)?;
         let topic = topic("topic", &request.topic)?;
         let (products, next_page_token) = self.page(None, Some(topic), page).await?;
         Ok(Response::new(SearchProductsResponse {

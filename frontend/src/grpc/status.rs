@@ -12,12 +12,13 @@ use tracing::error;
 
 use crate::Error;
 use crate::auth::AuthError;
+use crate::http::excerpt;
 
 /// Whose reasons these are.
 const DOMAIN: &str = "bazaar";
 
-/// When to try again where that helps.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When to try again where the reason is not expected to last.
+const SOON: Duration = Duration::from_secs(1);
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -25,30 +26,70 @@ impl From<Error> for Status {
         if matches!(code, Code::Internal | Code::DataLoss) {
             error!(%error, "request failed");
         }
-        status(code, reason, error.to_string(), figures(&error))
+        let retry_after = retry_after(&error, code);
+        status(
+            code,
+            reason,
+            error.to_string(),
+            figures(&error),
+            retry_after,
+        )
     }
 }
 
-/// What a method that takes a token says to a caller without one.
-pub(super) fn token_required() -> Status {
-    let message = "this method takes an access token, in the metadata authorization: Bearer …";
+/// What the health service says of a service that is not served here.
+pub(super) fn unknown_service(name: &str) -> Status {
+    let message = format!("there is no service {:?}", excerpt(name));
     status(
-        Code::Unauthenticated,
-        "ACCOUNT_REQUIRED",
-        message.into(),
+        Code::NotFound,
+        "UNKNOWN_SERVICE",
+        message,
         HashMap::new(),
+        None,
     )
 }
 
-fn status(code: Code, reason: &str, message: String, metadata: HashMap<String, String>) -> Status {
+/// Adds a reason to a status that tonic has made without one: before any method was called, so
+/// nothing has changed.
+pub(super) fn with_reason(made: &Status, path: &str) -> Status {
+    let (code, reason) = match made.code() {
+        Code::Unimplemented if made.message().is_empty() => {
+            return Error::UnknownPath(excerpt(path)).into();
+        }
+        // Its metadata names the compressions that there are.
+        Code::Unimplemented => (Code::Unimplemented, "UNKNOWN_COMPRESSION"),
+        _ => (Code::InvalidArgument, "MALFORMED"),
+    };
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    let (message, metadata) = (made.message(), made.metadata().clone());
+    Status::with_error_details_and_metadata(code, message, details, metadata)
+}
+
+fn status(
+    code: Code,
+    reason: &str,
+    message: String,
+    metadata: HashMap<String, String>,
+    retry_after: Option<Duration>,
+) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-    if matches!(code, Code::Unavailable | Code::ResourceExhausted) && reason != MESSAGE_TOO_LARGE {
-        details.set_retry_info(Some(RETRY_AFTER));
+    if retry_after.is_some() {
+        details.set_retry_info(retry_after);
     }
     Status::with_error_details(code, message, details)
 }
 
-const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+/// When the same request may succeed, from now.
+fn retry_after(error: &Error, code: Code) -> Option<Duration> {
+    match error {
+        Error::Accounts(AccountsError::TooManyAttempts { retry_after, .. }) => Some(*retry_after),
+        Error::TooManyRequests { retry_after } => Some(Duration::from_secs(*retry_after)),
+        // The same message will be as long the next time.
+        Error::BodyTooLarge { .. } => None,
+        _ if matches!(code, Code::Unavailable | Code::ResourceExhausted) => Some(SOON),
+        _ => None,
+    }
+}
 
 /// The code of an error, and the reason that is the same for all errors of its kind.
 ///
@@ -59,7 +100,7 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::Malformed(_) | Error::NotJson(_) | Error::NotGrpc => {
             (Code::InvalidArgument, "MALFORMED")
         }
-        Error::BodyTooLarge { .. } => (Code::ResourceExhausted, MESSAGE_TOO_LARGE),
+        Error::BodyTooLarge { .. } => (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
         Error::BodyTooSlow { .. } => (Code::Unavailable, "REQUEST_TOO_SLOW"),
         Error::UnknownPath(_) | Error::UnknownMethod { .. } => {
             (Code::Unimplemented, "UNKNOWN_METHOD")
@@ -128,6 +169,7 @@ fn figures(error: &Error) -> HashMap<String, String> {
         Error::Refused(Refusal::QuantityNotAllowed { min, max }) => {
             vec![("min", min.to_string()), ("max", max.to_string())]
         }
+        Error::Accounts(AccountsError::Taken { field }) => vec![("field", field.to_string())],
         _ => Vec::new(),
     };
     let owned = |(name, figure): (&str, String)| (name.to_owned(), figure);
@@ -135,54 +177,4 @@ fn figures(error: &Error) -> HashMap<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use bazaar_rpc::{Quantity, ServiceKind};
-
-    use super::*;
-
-    #[test]
-    fn an_error_says_its_reason_and_when_to_try_again() {
-        let available = Quantity::new(3).unwrap();
-        let status = Status::from(Error::Refused(Refusal::NotEnoughStock { available }));
-        assert_eq!(status.code(), Code::FailedPrecondition);
-        let details = status.get_error_details();
-        let info = details.error_info().unwrap();
-        assert_eq!(
-            (&*info.reason, &*info.domain),
-            ("NOT_ENOUGH_STOCK", "bazaar")
-        );
-        assert_eq!(info.metadata["available"], "3");
-        assert!(details.retry_info().is_none());
-
-        for (error, reason) in [
-            (Error::Busy, "OVERLOADED"),
-            (Error::NoLeader(ServiceKind::Order), "NO_LEADER"),
-        ] {
-            let details = Status::from(error).get_error_details();
-            assert_eq!(details.error_info().unwrap().reason, reason);
-            assert_eq!(details.retry_info().unwrap().retry_delay, Some(RETRY_AFTER));
-        }
-        // The same message will be as long the next time.
-        let status = Status::from(Error::BodyTooLarge { max: 7 });
-        assert_eq!(status.code(), Code::ResourceExhausted);
-        assert!(status.get_error_details().retry_info().is_none());
-    }
-
-    #[test]
-    fn only_an_unknown_outcome_of_a_change_has_the_code_of_one() {
-        let unknown = Status::from(Error::OutcomeUnknown);
-        assert_eq!(unknown.code(), Code::DeadlineExceeded);
-        for known in [
-            Error::Busy,
-            Error::NoLeader(ServiceKind::Order),
-            Error::KeyReused,
-            Error::BodyTooSlow { limit: RETRY_AFTER },
-            Error::Inconsistent(String::new()),
-            Error::Refused(Refusal::StockFull),
-        ] {
-            let status = Status::from(known);
-            let unknown_too = [Code::DeadlineExceeded, Code::Unknown, Code::Cancelled];
-            assert!(!unknown_too.contains(&status.code()), "{status:?}");
-        }
-    }
-}
+mod tests;

@@ -47,6 +47,7 @@ use self::conditional::Freshness;
 pub(crate) use self::edge::Edge;
 pub(crate) use self::extract::{MAX_KEY, request_id_of_key};
 pub(crate) use self::json::read as read_body;
+pub(crate) use self::peer::ClientAddress;
 pub(crate) use self::server::{Listener, Server};
 use crate::Error;
 use crate::accounts::Accounts;

@@ -47,7 +47,7 @@ pub(super) async fn livez() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// How long `GET /readyz` waits for an order leader that trades.
+/// How long [`Frontend::ready`] waits for an order leader that trades.
 const READY_LIMIT: Duration = Duration::from_millis(500);
 
 /// Ask whether trades and lookups are served.
@@ -59,32 +59,40 @@ const READY_LIMIT: Duration = Duration::from_millis(500);
     responses((status = 200, description = "They are.", body = Health), ReadyProblems)
 )]
 pub(super) async fn readyz(State(frontend): Shared) -> Result<Json<Health>, Error> {
-    let leased = frontend
-        .cache
-        .as_ref()
-        .is_none_or(|cache| cache.lease().is_some());
-    let trading = match frontend.trades.ready(Instant::now() + READY_LIMIT).await {
-        Ok(()) => true,
-        Err(Error::NoLeader(_) | Error::NoAnswer(_) | Error::Busy) => false,
-        Err(error) => return Err(error),
-    };
-    let missing: Vec<_> = [
-        ("order leader that trades", trading),
-        (
-            "catalog leader",
-            frontend.catalog.leader().borrow().is_some(),
-        ),
-        ("cache lease", leased),
-    ]
-    .into_iter()
-    .filter_map(|(what, present)| (!present).then_some(what))
-    .collect();
-    if missing.is_empty() {
-        Ok(Json(Health { status: "ready" }))
-    } else {
-        Err(Error::NotReady {
-            missing: missing.join(", no "),
-        })
+    frontend.ready().await?;
+    Ok(Json(Health { status: "ready" }))
+}
+
+impl Frontend {
+    /// Returns where trades and lookups are served.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] with what there is none of; otherwise what somebody has to mend.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        let leased = self
+            .cache
+            .as_ref()
+            .is_none_or(|cache| cache.lease().is_some());
+        let trading = match self.trades.ready(Instant::now() + READY_LIMIT).await {
+            Ok(()) => true,
+            Err(Error::NoLeader(_) | Error::NoAnswer(_) | Error::Busy) => false,
+            Err(error) => return Err(error),
+        };
+        let missing: Vec<_> = [
+            ("order leader that trades", trading),
+            ("catalog leader", self.catalog.leader().borrow().is_some()),
+            ("cache lease", leased),
+        ]
+        .into_iter()
+        .filter_map(|(what, present)| (!present).then_some(what))
+        .collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::NotReady {
+                missing: missing.join(", no "),
+            })
+        }
     }
 }
 

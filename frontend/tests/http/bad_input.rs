@@ -233,7 +233,7 @@ async fn unknown_paths_and_methods_are_told_apart() {
     for (method, path, allow) in [
         ("DELETE", "/stocks/GameStart", "GET,HEAD"),
         ("PUT", "/orders", "GET,HEAD,POST"),
-        ("POST", "/orders/1", "GET,HEAD"),
+        ("POST", "/orders/1", "GET,HEAD,PUT,DELETE"),
         ("GET", "/purchase/1", "POST"),
         ("BREW", "/livez", "GET,HEAD"),
     ] {

@@ -26,10 +26,13 @@ async fn orders_are_numbered_from_zero_and_found_again() {
     }
     let sold = json!({
         "number": 1, "name": "GameStart", "product_id": 1, "type": "sell", "quantity": 1,
-        "price": 15.9, "version": 3,
+        "price": 15.9, "version": 3, "shop": "stocks", "total": 15.9, "status": "placed", "history": [],
     });
     let reply = client.send("GET", "/orders/1", &[], "").await;
-    assert_eq!(reply.json["data"], sold);
+    let mut shown = reply.json["data"].clone();
+    let placed_at = shown.as_object_mut().unwrap().remove("placed_at");
+    assert!(placed_at.unwrap().as_str().unwrap().ends_with('Z'));
+    assert_eq!(shown, sold);
     let reply = client.send("GET", "/orders?numbers=2,0,1", &[], "").await;
     let numbers: Vec<_> = reply.json["data"]
         .as_array()

@@ -43,6 +43,36 @@ fn the_same_request_joins_and_all_get_one_answer() {
 }
 
 #[test]
+fn what_was_refused_stays_so_for_every_attempt_of_that_invocation() {
+    let mut in_flight = InFlight::new(10);
+    let again = TradeRequest {
+        invocation: InvocationId::fresh(),
+        ..request(1)
+    };
+    let (_, mut one) = admit(&mut in_flight, &request(1)).unwrap();
+    let (_, mut other) = admit(&mut in_flight, &again).unwrap();
+    in_flight.begin(request(1).request).unwrap();
+    in_flight.refused(request(1).request, Refusal::StockFull);
+    let refused = OrderError::Refused(Refusal::StockFull);
+    for answer in [&mut one, &mut other] {
+        assert_eq!(answer.try_recv().unwrap(), Err(refused.clone()));
+    }
+    for late in [request(1), again] {
+        assert_eq!(admit(&mut in_flight, &late).unwrap_err(), refused);
+    }
+    let anew = TradeRequest {
+        invocation: InvocationId::fresh(),
+        ..request(1)
+    };
+    let (admission, _answer) = admit(&mut in_flight, &anew).unwrap();
+    assert_eq!(admission, Admission::New);
+    // What was not done for want of room, or of a leader, may be tried at once.
+    in_flight.turned_away(anew.request, OrderError::Busy);
+    let (admission, _answer) = admit(&mut in_flight, &anew).unwrap();
+    assert_eq!(admission, Admission::New);
+}
+
+#[test]
 fn another_request_under_the_same_id_is_refused_at_once() {
     let mut in_flight = InFlight::new(10);
     let (_, mut answer) = admit(&mut in_flight, &request(1)).unwrap();

@@ -187,6 +187,12 @@ impl State {
             return Err(Refusal::UnknownItem);
         }
         let units = request.quantity.units();
+        if units == 0 {
+            return Err(Refusal::QuantityNotAllowed {
+                min: Quantity::new(1).unwrap(),
+                max: Quantity::MAX,
+            });
+        }
         let stock = match request.side {
             Side::Buy => self.stock.checked_sub(units),
             Side::Sell => Some(self.stock + units),

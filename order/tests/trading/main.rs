@@ -135,14 +135,21 @@ async fn a_refusal_changes_nothing_and_is_not_pinned() {
         let available = Quantity::new(5).unwrap();
         let refused = Err(OrderError::Refused(Refusal::NotEnoughStock { available }));
         assert_eq!(cluster.trade(request("k", 6)).await, refused);
-        let nothing = cluster.trade(request("z", 0)).await;
-        assert!(matches!(nothing, Err(OrderError::Invalid(_))));
+        let (min, max) = (Quantity::new(1).unwrap(), Quantity::MAX);
+        let bounds = OrderError::Refused(Refusal::QuantityNotAllowed { min, max });
+        assert_eq!(cluster.trade(request("z", 0)).await, Err(bounds));
+        let attempt = request("late", 6);
+        assert_eq!(cluster.trade(attempt.clone()).await, refused);
         assert_eq!(cluster.orders(1).await.len(), 0);
         cluster.catalog.state().stock = 10;
         assert_eq!(
             cluster.trade(request("k", 6)).await.unwrap().number,
             OrderNumber(0)
         );
+        // But it is for another attempt of the same call, which comes too late to be told apart.
+        cluster.catalog.state().stock = 10;
+        assert_eq!(cluster.trade(attempt).await, refused);
+        assert_eq!(cluster.orders(1).await.len(), 1);
     })
     .await;
 }

@@ -164,19 +164,23 @@ fn a_total_beyond_an_int64_is_left_out() {
 fn what_a_request_may_say() {
     assert_eq!(units(1).unwrap(), quantity(1));
     assert_eq!(units(Quantity::MAX.units()).unwrap(), Quantity::MAX);
-    units(0).unwrap_err();
+    // The shop refuses it, and tells its bounds.
+    assert_eq!(units(0).unwrap(), Quantity::default());
     units(Quantity::MAX.units() + 1).unwrap_err();
     side(proto::Side::Unspecified).unwrap_err();
-    assert_eq!(request_id("k").unwrap(), RequestId::from_key(None, "k"));
-    assert_ne!(request_id("").unwrap(), request_id("").unwrap());
+    for user in [None, Some(UserId(9))] {
+        let request = request_id(user, "k").unwrap();
+        assert_eq!(request, RequestId::from_key(user, "k"));
+        assert_ne!(request_id(user, "").unwrap(), request_id(user, "").unwrap());
+    }
     for bad in ["a b", "é", &"x".repeat(256)] {
-        request_id(bad).unwrap_err();
+        request_id(None, bad).unwrap_err();
     }
 }
 
 #[test]
 fn a_page_that_is_full_has_a_next_one() {
-    let page = |size, token| Page::of_products(size, token);
+    let page = |size, token| Page::new(size, token, 1000);
     let first = page(2, "").unwrap();
     assert_eq!((first.after, first.limit), (None, 2));
     assert_eq!(first.next(2, Some(7)), "7");

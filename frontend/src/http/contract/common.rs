@@ -185,7 +185,7 @@ fn add_answers(operation: &mut Operation) {
     }
     for (status, response) in responses {
         if let RefOr::T(response) = response
-            && (status.starts_with('2') || status == "304")
+            && matches!(status.as_str(), "200" | "201" | "304")
         {
             for (name, component) in &done {
                 refer(response, name, component);

@@ -30,11 +30,12 @@ use self::cors::Cors;
 use self::rate_limit::{Budget, RateLimit};
 use crate::Error;
 use crate::config::EdgeFlags;
+use crate::grpc;
 use crate::request::{Ids, Request};
 
 /// Paths that are served however much a client asks: a load balancer that is refused them would take
 /// the frontend for dead.
-const UNLIMITED: [&str; 2] = ["/livez", "/readyz"];
+const UNLIMITED: [&str; 3] = ["/livez", "/readyz", grpc::CHECK];
 
 /// The router, and what lies before it.
 pub(crate) struct Edge {
@@ -99,7 +100,10 @@ impl Edge {
             .map(|limit| limit.take(peer));
         match budget.transpose() {
             Ok(budget) => Passage::Handled(self.router.clone().call(http), budget),
-            Err(budget) => Passage::TooOften(budget),
+            Err(budget) => {
+                let is_grpc = grpc::is_grpc(http.version(), http.headers());
+                Passage::TooOften { budget, is_grpc }
+            }
         }
     }
 }
@@ -113,7 +117,12 @@ enum Passage {
     /// A browser has asked whether it may ask.
     Preflight(Response),
     /// Its address has asked too often.
-    TooOften(Budget),
+    TooOften {
+        /// There is none left of it.
+        budget: Budget,
+        /// Whether it reads statuses of gRPC, and not of HTTP.
+        is_grpc: bool,
+    },
     /// A handler has it.
     Handled(RouteFuture<Infallible>, Option<Budget>),
 }
@@ -122,10 +131,15 @@ impl Passage {
     async fn outcome(self) -> (Response, Option<Budget>) {
         match self {
             Self::Preflight(response) => (response, None),
-            Self::TooOften(budget) => {
+            Self::TooOften { budget, is_grpc } => {
                 let retry_after = budget.wait();
                 let error = Error::TooManyRequests { retry_after };
-                (error.into_response(), Some(budget))
+                let response = if is_grpc {
+                    grpc::refusal(error)
+                } else {
+                    error.into_response()
+                };
+                (response, Some(budget))
             }
             Self::Handled(work, budget) => match work.await {
                 Ok(response) => (response, budget),
