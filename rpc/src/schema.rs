@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::accounts::{Email, Password, Secret, StudentId, UserName};
 use crate::{
     ItemName, ItemNumber, Money, OrderNumber, Quantity, ServiceName, Term, Text, UserId, Version,
 };
@@ -19,6 +20,13 @@ const TEXT_PATTERN: &str = r"^[^\u0000-\u001F\u007F-\u009F]+$";
 
 /// The same, and no slash.
 const NAME_PATTERN: &str = r"^[^/\u0000-\u001F\u007F-\u009F]+$";
+
+/// What HTML takes for a valid email address. (The format `email` would be another language: RFC 5321
+/// has quoted names, and no dots side by side.)
+const EMAIL_PATTERN: &str = concat!(
+    r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
+    r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
+);
 
 /// Gives types a schema under their own names.
 macro_rules! schemas {
@@ -38,6 +46,7 @@ schemas! {
         .schema_type(Type::Number)
         .minimum(Some(0_u64))
         .maximum(Some(Money::MAX.cents() / 100))
+        .multiple_of(Some(0.01))
         .description(Some("An amount of money: a number with at most two decimals; answers have two."))
         .examples([15.99])
         .build();
@@ -50,6 +59,19 @@ schemas! {
     ItemName => text(ItemName::MAX_LENGTH, NAME_PATTERN, "The name of an item, unique over all shops.")
         .examples(["GameStart"])
         .build();
+    UserName => text(64, "^[A-Za-z0-9][A-Za-z0-9._-]+$", "The name that a user logs in with, in any case of letters.")
+        .min_length(Some(3))
+        .examples(["alice"])
+        .build();
+    Email => text(254, EMAIL_PATTERN, "An address of electronic mail.")
+        .min_length(Some(3))
+        .examples(["alice@example.org"])
+        .build();
+    StudentId => text(20, "^[0-9]+$", "The number of a student. Leading zeros count.")
+        .examples(["4711"])
+        .build();
+    Password => secret(Password::MIN_LENGTH, Password::MAX_LENGTH, "A password to be set.");
+    Secret => secret(1, Secret::MAX_LENGTH, "A password or a token.");
     ServiceName => ObjectBuilder::new()
         .schema_type(Type::String)
         .pattern(Some("^[a-z]+/[1-9][0-9]*$"))
@@ -78,6 +100,18 @@ fn text(max: usize, pattern: &str, description: &str) -> ObjectBuilder {
         .max_length(Some(max))
         .pattern(Some(pattern))
         .description(Some(description))
+}
+
+/// A text that no answer has.
+fn secret(min: usize, max: usize, description: &str) -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
+        .min_length(Some(min))
+        .max_length(Some(max))
+        .write_only(true)
+        .description(Some(description))
+        .build()
 }
 
 /// Any number of 64 bits.

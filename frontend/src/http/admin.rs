@@ -7,16 +7,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use bazaar_rpc::edit::{Edit, ItemChange, NewItem};
+use bazaar_rpc::edit::{Edit, EditRefusal, ItemChange, NewItem};
 use bazaar_rpc::{Item, ItemName, ItemNumber, Money, Quantity, RequestId, ShopName, Text, UserId};
 use serde::{Deserialize, Deserializer};
 use tracing::info;
 use utoipa::ToSchema;
 
 use super::conditional::{IfMatch, tagged};
-use super::contract::{self, EditProblems};
+use super::contract::{self, ChangeProblems, CreateProblems, RemoveProblems, RestockProblems};
 use super::extract::{Keyed, Param, RequestKey};
-use super::json::{JsonBody, NoBody, Nothing};
+use super::json::{JsonBody, NoBody, Nothing, present};
+use super::new_order::Units;
 use super::products::Product;
 use super::{Frontend, Shared};
 use crate::Error;
@@ -30,7 +31,10 @@ use crate::auth::Admin;
     tag = contract::PRODUCTS,
     security(("bearerAuth" = [])),
     params(RequestKey),
-    request_body = NewProduct,
+    request_body(
+        content = NewProduct,
+        example = json!({"name": "Scarf", "shop": "merch", "price": 19.90, "quantity": 10}),
+    ),
     responses(
         (
             status = 201,
@@ -38,7 +42,7 @@ use crate::auth::Admin;
             body = Product,
             headers(("Location" = String, description = "The product's path.")),
         ),
-        EditProblems,
+        CreateProblems,
     )
 )]
 pub(super) async fn create(
@@ -66,20 +70,24 @@ pub(super) async fn create(
     request_body = ProductChange,
     responses(
         (status = 200, description = "The product as it is now.", body = Product),
-        EditProblems,
+        ChangeProblems,
     )
 )]
 pub(super) async fn change(
     State(frontend): Shared,
     Keyed(Admin(admin), request): Keyed<Admin>,
     Param(item): Param<ItemNumber>,
-    IfMatch(expected): IfMatch,
+    condition: IfMatch,
     JsonBody(change): JsonBody<ProductChange>,
 ) -> Result<Response, Error> {
+    let change = ItemChange::from(change);
+    if change == ItemChange::default() {
+        return Err(Error::EditRefused(EditRefusal::NothingToChange));
+    }
     let edit = Edit::Change {
         item,
-        expected,
-        change: change.into(),
+        expected: condition.version()?,
+        change,
     };
     let item = frontend.edit(admin, request, edit).await?;
     shown(&item)
@@ -96,19 +104,22 @@ pub(super) async fn change(
     request_body = Restock,
     responses(
         (status = 200, description = "The product as it is now.", body = Product),
-        EditProblems,
+        RestockProblems,
     )
 )]
 pub(super) async fn restock(
     State(frontend): Shared,
     Keyed(Admin(admin), request): Keyed<Admin>,
     Param(item): Param<ItemNumber>,
-    IfMatch(expected): IfMatch,
+    condition: IfMatch,
     JsonBody(Restock { quantity }): JsonBody<Restock>,
 ) -> Result<Response, Error> {
+    if quantity == Quantity::default() {
+        return Err(Error::EditRefused(EditRefusal::NoUnits));
+    }
     let edit = Edit::Restock {
         item,
-        expected,
+        expected: condition.version()?,
         units: quantity,
     };
     let item = frontend.edit(admin, request, edit).await?;
@@ -128,17 +139,20 @@ pub(super) async fn restock(
     request_body(content = Option<Nothing>, description = "Nothing, or an empty object."),
     responses(
         (status = 204, description = "The product is gone."),
-        EditProblems,
+        RemoveProblems,
     )
 )]
 pub(super) async fn remove(
     State(frontend): Shared,
     Keyed(Admin(admin), request): Keyed<Admin>,
     Param(item): Param<ItemNumber>,
-    IfMatch(expected): IfMatch,
+    condition: IfMatch,
     _: NoBody,
 ) -> Result<StatusCode, Error> {
-    let edit = Edit::Remove { item, expected };
+    let edit = Edit::Remove {
+        item,
+        expected: condition.version()?,
+    };
     frontend.edit(admin, request, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -159,7 +173,8 @@ fn shown(item: &Item) -> Result<Response, Error> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewProduct {
-    /// The next free one where there is none.
+    /// Of no item, now or before; the one after the highest ever used where there is none.
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     id: Option<ItemNumber>,
     name: ItemName,
     shop: ShopName,
@@ -190,11 +205,18 @@ impl From<NewProduct> for NewItem {
 /// What changes of a product: what is not there stays as it is, and a text that is `null` is taken
 /// away. At least one thing changes.
 #[derive(Deserialize, ToSchema)]
+#[schema(min_properties = 1)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProductChange {
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     name: Option<ItemName>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     price: Option<Money>,
     /// In stock from now on, whatever it was.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     quantity: Option<Quantity>,
     #[serde(default, deserialize_with = "given")]
     category: Option<Option<Text<200>>>,
@@ -228,7 +250,8 @@ impl From<ProductChange> for ItemChange {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Restock {
-    /// The units to be added; at least 1.
+    /// The units to be added.
+    #[schema(value_type = Units)]
     quantity: Quantity,
 }
 
@@ -252,6 +275,8 @@ mod tests {
             r#"{"shop": "x"}"#,
             r#"{"quantity": -1}"#,
             r#"{"name": "a/b"}"#,
+            r#"{"name": null}"#,
+            r#"{"quantity": null}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

@@ -55,11 +55,11 @@ pub(super) async fn search(
         ..page.query()?
     };
     let books = frontend.items.list(&query).await?;
-    let next = |last| Page {
-        after: Some(last),
+    let next = |last: &Item| Page {
+        after: Some(last.number),
         ..page
     };
-    Paged::new(books, &query, &path, next, |book| Title {
+    Paged::new(books, query.limit, &path, next, |book| Title {
         id: book.number,
         title: book.name,
     })

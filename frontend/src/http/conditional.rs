@@ -108,8 +108,19 @@ pub(super) fn tagged(version: Version, body: &impl Serialize) -> Result<Response
     Ok(response)
 }
 
-/// The version that an item must have to be edited, from `If-Match`: none where any will do.
-pub(super) struct IfMatch(pub(super) Option<Version>);
+/// The version that an item must have to be edited, from `If-Match`. It is asked for when all else is
+/// known to be right (RFC 9110, section 13.2.1).
+pub(super) struct IfMatch(Result<Option<Version>, Error>);
+
+impl IfMatch {
+    /// The version; none where any will do.
+    ///
+    /// # Errors
+    /// When the tag is of no version.
+    pub(super) fn version(self) -> Result<Option<Version>, Error> {
+        self.0
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Error;
@@ -118,7 +129,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         let mut conditions = parts.headers.get_all(IF_MATCH).iter();
         let (condition, another) = (conditions.next(), conditions.next());
         let Some(condition) = condition else {
-            return Ok(Self(None));
+            return Ok(Self(Ok(None)));
         };
         let text = String::from_utf8_lossy(condition.as_bytes());
         if another.is_some() || text.contains(',') {
@@ -126,12 +137,10 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
             return Err(Error::Malformed(problem));
         }
         if text.trim() == "*" {
-            return Ok(Self(None));
+            return Ok(Self(Ok(None)));
         }
-        let version = version_of_tag(text.trim());
-        version
-            .map(|version| Self(Some(version)))
-            .ok_or_else(|| Error::NoMatch(excerpt(&text)))
+        let version = version_of_tag(text.trim()).map(Some);
+        Ok(Self(version.ok_or_else(|| Error::NoMatch(excerpt(&text)))))
     }
 }
 
@@ -185,19 +194,25 @@ fn names(list: &[u8], tag: &[u8]) -> bool {
 
 impl IntoParams for IfMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let description = "The tag of the version that is to be edited: where the item has another, \
-             the answer is 412.";
-        vec![header("If-Match", description)]
+        let description = "The tag of the version that is to be edited, or `*`: where the item has \
+             another, the answer is 412.";
+        // One tag, and not a list of them.
+        let tag = text().pattern(Some("^[^,]*$"));
+        vec![header("If-Match", description, tag)]
     }
 }
 
-fn header(name: &str, description: &str) -> Parameter {
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+fn header(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(description))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .schema(Some(schema))
         .build()
 }
 
@@ -207,10 +222,12 @@ impl IntoParams for Conditions {
             header(
                 "If-None-Match",
                 "The tags of what the client has: where one is still right, the answer is 304.",
+                text(),
             ),
             header(
                 "Cache-Control",
                 "`no-cache` has the catalog asked, and not the frontend's cache.",
+                text(),
             ),
         ]
     }
@@ -226,8 +243,9 @@ mod tests {
             request = request.header(IF_MATCH, *condition);
         }
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        let IfMatch(version) = IfMatch::from_request_parts(&mut parts, &()).await?;
-        Ok(version)
+        IfMatch::from_request_parts(&mut parts, &())
+            .await?
+            .version()
     }
 
     #[tokio::test]

@@ -8,8 +8,8 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -119,6 +119,13 @@ async fn collect(mut body: Body) -> Result<Bytes, Error> {
         return Err(Error::BodyTooLarge { max: MAX_BODY });
     }
     Ok(collected.freeze())
+}
+
+/// A field that may be missing, and may not be null.
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
 }
 
 /// Reads a body as JSON; says which field is wrong where one is.

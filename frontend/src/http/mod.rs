@@ -104,7 +104,6 @@ pub(crate) fn edge(frontend: Frontend, flags: &EdgeFlags) -> Edge {
     let documents = documents::router(document).layer(gzip());
     let router = router
         .merge(axum::Router::from(documents))
-        .merge(users::router())
         .merge(grpc::router(&frontend))
         .fallback(unknown_path)
         .method_not_allowed_fallback(other_method)
@@ -126,6 +125,7 @@ fn interface() -> (axum::Router<Arc<Frontend>>, OpenApi) {
         .routes(routes!(orders::list))
         .routes(routes!(books::search))
         .routes(routes!(products::list))
+        .routes(routes!(users::list))
         .routes(routes!(operators::cluster))
         .routes(routes!(operators::cache))
         .layer(gzip());
@@ -143,7 +143,14 @@ fn interface() -> (axum::Router<Arc<Frontend>>, OpenApi) {
         .routes(routes!(admin::create))
         .routes(routes!(admin::restock))
         .routes(routes!(orders::place))
-        .routes(routes!(orders::order, orders::update, orders::cancel));
+        .routes(routes!(orders::order, orders::update, orders::cancel))
+        .routes(routes!(users::register))
+        .routes(routes!(users::login))
+        .routes(routes!(users::refresh))
+        .routes(routes!(users::logout))
+        .routes(routes!(users::user, users::update, users::deactivate))
+        .routes(routes!(users::reactivate))
+        .routes(routes!(users::keys));
     let (router, mut document) = OpenApiRouter::with_openapi(contract::base())
         .merge(lists)
         .merge(single)

@@ -9,6 +9,7 @@ use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, OneOf
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::json::present;
 use crate::Error;
 
 /// An order as the stock bazaar has it (`name`, `quantity`, `type`) or as the merch store has it
@@ -49,13 +50,6 @@ impl NewOrder {
     }
 }
 
-/// A field that may be missing, and may not be null.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
 /// A number of units to trade: a whole number. Zero is left to the shop, which refuses it and tells
 /// its own bounds.
 pub(super) struct Units(pub(super) Quantity);
@@ -82,18 +76,26 @@ impl Visitor<'_> for UnitsVisitor {
     }
 }
 
-impl PartialSchema for NewOrder {
+impl PartialSchema for Units {
     fn schema() -> RefOr<Schema> {
         let units = ObjectBuilder::new()
             .schema_type(Type::Integer)
             .minimum(Some(1_u64))
             .maximum(Some(Quantity::MAX.units()))
-            .description(Some("A number of units to trade."))
+            .description(Some("A number of units, at least one."))
             .build();
+        RefOr::T(Schema::Object(units))
+    }
+}
+
+impl ToSchema for Units {}
+
+impl PartialSchema for NewOrder {
+    fn schema() -> RefOr<Schema> {
         let form = || {
             ObjectBuilder::new()
                 .schema_type(Type::Object)
-                .property("quantity", units.clone())
+                .property("quantity", Units::schema())
                 .required("quantity")
                 .property("type", Side::schema())
                 .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))

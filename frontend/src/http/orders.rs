@@ -7,7 +7,7 @@ use axum::http::header::{HeaderName, HeaderValue, LINK};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use bazaar_rpc::http::{Data, TransactionNumber};
 use bazaar_rpc::orders::{MAX_PAGE, MAX_STATES};
-use bazaar_rpc::{Change, Order, OrderNumber, OrderState, Quantity, RequestId};
+use bazaar_rpc::{Change, Order, OrderNumber, OrderState, RequestId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -250,7 +250,6 @@ struct Number {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewQuantity {
     /// For how many units it is to be, within the shop's bounds.
-    #[schema(value_type = Quantity, minimum = 1)]
     quantity: Units,
 }
 

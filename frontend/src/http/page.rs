@@ -8,8 +8,8 @@ use axum::Json;
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
 use axum::response::{IntoResponse, Response};
+use bazaar_rpc::ItemNumber;
 use bazaar_rpc::catalog::{ListQuery, MAX_PAGE};
-use bazaar_rpc::{Item, ItemNumber};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::IntoParams;
 
@@ -77,27 +77,27 @@ pub(super) struct Paged<T> {
 }
 
 impl<T> Paged<T> {
-    /// The page that shows each of `items`, which the catalog found for `query`.
+    /// The page that shows each of what was `found` with this `limit`.
     ///
     /// A page as long as its limit has a next one, which may turn out to be empty. That one is under
-    /// `path`, with the parameters that `parameters` gives for the number of this one's last item.
+    /// `path`, with the parameters that `next` gives for the last of what was found.
     ///
     /// # Errors
     /// When the parameters have no form as a query.
-    pub(super) fn new<P: Serialize>(
-        items: Vec<Item>,
-        query: &ListQuery,
+    pub(super) fn new<E, P: Serialize>(
+        found: Vec<E>,
+        limit: u32,
         path: &str,
-        parameters: impl FnOnce(ItemNumber) -> P,
-        show: impl Fn(Item) -> T,
+        next: impl FnOnce(&E) -> P,
+        show: impl Fn(E) -> T,
     ) -> Result<Self, Error> {
-        let is_full = items.len() >= query.limit as usize;
-        let next = match items.last() {
-            Some(last) if is_full => Some(link(path, &parameters(last.number))?),
+        let is_full = found.len() >= limit as usize;
+        let next = match found.last() {
+            Some(last) if is_full => Some(link(path, &next(last))?),
             _ => None,
         };
         Ok(Self {
-            entries: items.into_iter().map(show).collect(),
+            entries: found.into_iter().map(show).collect(),
             next,
         })
     }
@@ -122,5 +122,29 @@ impl<T: Serialize> IntoResponse for Paged<T> {
             response.headers_mut().insert(LINK, next);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_page_leads_to_the_next_one() {
+        let page = |found: &[u64]| {
+            let next = |last: &u64| Page {
+                after: Some(ItemNumber(*last)),
+                limit: Some(2),
+            };
+            let page = Paged::new(found.to_vec(), 2, "/items", next, |entry| entry);
+            page.unwrap().into_response()
+        };
+        assert_eq!(
+            page(&[3, 5]).headers()[LINK],
+            "</items?after=5&limit=2>; rel=\"next\""
+        );
+        for last in [&[][..], &[3]] {
+            assert!(!page(last).headers().contains_key(LINK));
+        }
     }
 }

@@ -122,6 +122,7 @@ fn classify_refusal(refusal: &Refusal) -> (StatusCode, &'static str) {
 fn classify_edit_refusal(refusal: &EditRefusal) -> (StatusCode, &'static str) {
     match refusal {
         EditRefusal::UnknownItem(_) => (StatusCode::NOT_FOUND, "product not found"),
+        EditRefusal::UnknownShop(_) => (StatusCode::NOT_FOUND, "shop not found"),
         EditRefusal::VersionConflict { .. } => {
             (StatusCode::PRECONDITION_FAILED, "version conflict")
         }
@@ -132,9 +133,8 @@ fn classify_edit_refusal(refusal: &EditRefusal) -> (StatusCode, &'static str) {
         }
         EditRefusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency key reused"),
         EditRefusal::StockFull => (StatusCode::BAD_REQUEST, "stock full"),
-        EditRefusal::UnknownShop(_)
-        | EditRefusal::NumberTooHigh
-        | EditRefusal::NothingToChange
-        | EditRefusal::NoUnits => (StatusCode::BAD_REQUEST, "invalid request"),
+        EditRefusal::NumberTooHigh | EditRefusal::NothingToChange | EditRefusal::NoUnits => {
+            (StatusCode::BAD_REQUEST, "invalid request")
+        }
     }
 }

@@ -37,11 +37,11 @@ pub(super) async fn list(
 ) -> Result<Paged<Product>, Error> {
     let query = products.query()?;
     let items = frontend.items.list(&query).await?;
-    let next = |last| Products {
-        after: Some(last),
+    let next = |last: &Item| Products {
+        after: Some(last.number),
         ..products
     };
-    Paged::new(items, &query, "/products", next, |item| {
+    Paged::new(items, query.limit, "/products", next, |item| {
         Product::from(&item)
     })
 }

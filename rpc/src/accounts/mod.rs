@@ -102,6 +102,7 @@ pub struct User {
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Sees and changes what is their own.
@@ -133,13 +134,14 @@ pub struct Caller {
 
 /// A user to be entered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
-    /// See [`User::student_id`].
+    /// Unique.
     pub student_id: StudentId,
-    /// See [`User::user_name`].
+    /// Unique, whatever the case of its letters.
     pub user_name: UserName,
-    /// See [`User::email`].
+    /// Unique, whatever the case of its letters.
     pub email: Email,
     /// To log in with.
     pub password: Password,
@@ -147,6 +149,7 @@ pub struct NewUser {
 
 /// The credentials of a login.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// Whoever logs in, in any case of letters.

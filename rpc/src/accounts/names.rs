@@ -13,14 +13,14 @@ use super::Secret;
 pub struct InvalidField(&'static str);
 
 impl InvalidField {
-    pub(super) const SECRET: Self = Self("a secret has 1 to 2048 bytes");
+    pub(super) const SECRET: Self = Self("a secret has 1 to 2048 characters");
     const USER_NAME: Self = Self(
         "a user name has 3 to 64 ASCII letters, digits, dots, dashes and underscores, and begins \
          with a letter or digit",
     );
     const EMAIL: Self = Self("an email address is of the form name@domain, in 3 to 254 bytes");
     const STUDENT_ID: Self = Self("a student id has 1 to 20 digits");
-    const PASSWORD: Self = Self("a password has 8 to 128 bytes");
+    const PASSWORD: Self = Self("a password has 8 to 128 characters");
 }
 
 /// Declares newtypes over a text with one rule.
@@ -122,13 +122,19 @@ fn is_email(text: &str) -> bool {
         && domain.split('.').all(is_label)
 }
 
-/// A password to be set: 8 to 128 bytes of anything (OWASP Authentication Cheat Sheet: a length of
-/// at least 8, an upper bound of at least 64 that keeps hashing cheap, no rules of composition).
+/// A password to be set: 8 to 128 characters of any kind (OWASP Authentication Cheat Sheet: a length
+/// of at least 8, an upper bound of at least 64 that keeps hashing cheap, no rules of composition).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Password(Secret);
 
 impl Password {
+    /// The fewest characters.
+    pub const MIN_LENGTH: usize = 8;
+
+    /// The most characters.
+    pub const MAX_LENGTH: usize = 128;
+
     /// The secret itself.
     #[must_use]
     pub fn secret(&self) -> &Secret {
@@ -140,7 +146,7 @@ impl TryFrom<String> for Password {
     type Error = InvalidField;
 
     fn try_from(text: String) -> Result<Self, InvalidField> {
-        let is_valid = (8..=128).contains(&text.len());
+        let is_valid = (Self::MIN_LENGTH..=Self::MAX_LENGTH).contains(&text.chars().count());
         let secret = Secret::new(text);
         match secret {
             Ok(secret) if is_valid => Ok(Self(secret)),
@@ -195,8 +201,10 @@ mod tests {
 
     #[test]
     fn a_password_has_bounds_and_shows_in_no_error() {
-        Password::try_from("eight888".to_owned()).unwrap();
-        for bad in ["seven77", &"x".repeat(129)] {
+        for good in ["eight888", "öäüßöäüß", &"ß".repeat(128)] {
+            Password::try_from(good.to_owned()).unwrap();
+        }
+        for bad in ["seven77", "öäüßöäü", &"x".repeat(129)] {
             let said = Password::try_from(bad.to_owned()).unwrap_err().to_string();
             assert!(said.contains("8 to 128") && !said.contains(bad), "{said}");
         }

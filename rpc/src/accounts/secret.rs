@@ -7,15 +7,15 @@ use zeroize::Zeroizing;
 
 use super::InvalidField;
 
-/// A password or a token, 1 to [`Secret::MAX_BYTES`] bytes. Formatting it shows nothing of it, and its
-/// memory is overwritten when it is dropped.
+/// A password or a token, 1 to [`Secret::MAX_LENGTH`] characters. Formatting it shows nothing of it,
+/// and its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The longest secret, in bytes.
-    pub const MAX_BYTES: usize = 2048;
+    /// The longest secret, in characters.
+    pub const MAX_LENGTH: usize = 2048;
 
     /// Takes `secret`.
     ///
@@ -23,7 +23,7 @@ impl Secret {
     /// When it is empty or too long.
     pub fn new(secret: String) -> Result<Self, InvalidField> {
         let secret = Zeroizing::new(secret);
-        if (1..=Self::MAX_BYTES).contains(&secret.len()) {
+        if (1..=Self::MAX_LENGTH).contains(&secret.chars().count()) {
             Ok(Self(secret))
         } else {
             Err(InvalidField::SECRET)
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_neither_empty_nor_endless() {
-        for bad in [String::new(), "x".repeat(Secret::MAX_BYTES + 1)] {
+        for bad in [String::new(), "x".repeat(Secret::MAX_LENGTH + 1)] {
             let said = Secret::new(bad).unwrap_err().to_string();
             assert!(!said.contains("xx"), "{said}");
         }

@@ -4,7 +4,7 @@ use utoipa::PartialSchema as _;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Components, OpenApi, Ref, RefOr, Required};
 
 use super::{self as contract, problems};
@@ -17,6 +17,7 @@ pub(super) fn complete(document: &mut OpenApi) {
     share(document.components.get_or_insert_default());
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
+            forbid_null(operation);
             add_answers(operation);
             add_edge(operation);
         }
@@ -73,7 +74,7 @@ fn share(components: &mut Components) {
             "RateLimitPolicy",
             of(
                 text(),
-                "What an address may ask (draft-ietf-httpapi-ratelimit-headers-10), where there is a limit.",
+                "What an address may ask, or how often one may try to log in (draft-ietf-httpapi-ratelimit-headers-10), where there is a limit.",
             ),
         ),
         ("RateLimit", of(text(), "What is left of it.")),
@@ -136,6 +137,27 @@ fn share(components: &mut Components) {
     }
 }
 
+/// A body that may be missing is an object where it is there: `Option` says that it may be `null` too.
+fn forbid_null(operation: &mut Operation) {
+    let Some(RefOr::T(body)) = &mut operation.request_body else {
+        return;
+    };
+    for content in body.content.values_mut() {
+        if let RefOr::T(content) = content
+            && let Some(RefOr::T(Schema::OneOf(one_of))) = &mut content.schema
+        {
+            one_of.items.retain(|item| *item != null());
+            if let [only] = one_of.items.as_slice() {
+                content.schema = Some(only.clone());
+            }
+        }
+    }
+}
+
+fn null() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::Null).into()
+}
+
 /// A lookup on conditions can be answered that nothing has changed; an edit tells the product's tag, a
 /// trade the item's version, and whether it was made before.
 fn add_answers(operation: &mut Operation) {
@@ -163,7 +185,7 @@ fn add_answers(operation: &mut Operation) {
     }
     for (status, response) in responses {
         if let RefOr::T(response) = response
-            && (status.starts_with('2') || status == "304")
+            && matches!(status.as_str(), "200" | "201" | "304")
         {
             for (name, component) in &done {
                 refer(response, name, component);

@@ -12,8 +12,11 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr};
 
 pub(super) use self::problems::{
-    AmendProblems, EditProblems, ItemProblems, ListProblems, OrderListProblems, OrderProblems,
-    PurchaseProblems, ReadyProblems, TradeProblems,
+    AmendProblems, ChangeProblems, CreateProblems, DeactivateProblems, ItemProblems, KeyProblems,
+    ListProblems, LoginProblems, LogoutProblems, OrderListProblems, OrderProblems,
+    PurchaseProblems, ReactivateProblems, ReadyProblems, RefreshProblems, RegisterProblems,
+    RemoveProblems, RestockProblems, TradeProblems, UserChangeProblems, UserListProblems,
+    UserProblems,
 };
 
 // The groups of operations.
@@ -21,6 +24,7 @@ pub(super) const STOCKS: &str = "stocks";
 pub(super) const BOOKS: &str = "books";
 pub(super) const PRODUCTS: &str = "products";
 pub(super) const ORDERS: &str = "orders";
+pub(super) const USERS: &str = "users";
 pub(super) const OPERATORS: &str = "operators";
 
 /// What the document says of the whole interface.
@@ -38,6 +42,7 @@ pub(super) const OPERATORS: &str = "operators";
         (name = BOOKS, description = "The book store."),
         (name = PRODUCTS, description = "The items of all shops."),
         (name = ORDERS, description = "The orders of all shops."),
+        (name = USERS, description = "Accounts, and the tokens that requests come from them with."),
         (name = OPERATORS, description = "For those who run it."),
     ),
     components(schemas(bazaar_rpc::http::Problem))
@@ -121,6 +126,54 @@ mod tests {
                 assert!(operation["tags"][0].is_string(), "{method} {path}");
                 assert!(operation["summary"].is_string(), "{method} {path}");
             }
+        }
+    }
+
+    #[test]
+    fn no_answer_has_a_password() {
+        let document: Value = serde_json::from_str(&crate::openapi().unwrap()).unwrap();
+        let (mut answers, mut bodies) = (BTreeSet::new(), BTreeSet::new());
+        for item in document["paths"].as_object().unwrap().values() {
+            for operation in item.as_object().unwrap().values() {
+                reach(&document, &operation["responses"], &mut answers);
+                reach(&document, &operation["requestBody"], &mut bodies);
+            }
+        }
+        let secret = |reference: &&str| {
+            let schema = document.pointer(reference.trim_start_matches('#')).unwrap();
+            schema["format"] == "password" && schema["writeOnly"] == true
+        };
+        assert_eq!(bodies.iter().copied().filter(|it| secret(it)).count(), 2);
+        let shown: Vec<_> = answers.iter().copied().filter(|it| secret(it)).collect();
+        assert!(shown.is_empty(), "{shown:?}");
+        assert!(answers.contains("#/components/schemas/User"));
+    }
+
+    /// Adds whatever `value` refers to, directly or not.
+    fn reach<'a>(document: &'a Value, value: &'a Value, reached: &mut BTreeSet<&'a str>) {
+        let mut found = BTreeSet::new();
+        collect(value, &mut found);
+        for reference in found {
+            if reached.insert(reference) {
+                let pointer = reference.strip_prefix('#').unwrap();
+                reach(document, document.pointer(pointer).unwrap(), reached);
+            }
+        }
+    }
+
+    #[test]
+    fn each_problem_of_a_status_is_an_example_of_its_own() {
+        let document: Value = serde_json::from_str(&crate::openapi().unwrap()).unwrap();
+        let taken = "/paths/~1users~1register/post/responses/409/content/application~1problem+json";
+        let examples = document.pointer(taken).unwrap()["examples"].as_object();
+        let details: Vec<_> = examples
+            .unwrap()
+            .values()
+            .map(|example| example["value"]["detail"].as_str().unwrap())
+            .collect();
+        for field in ["student_id", "user_name", "email"] {
+            let names = |detail: &&str| detail.starts_with(field);
+            assert_eq!(details.iter().copied().filter(|it| names(it)).count(), 1);
         }
     }
 

@@ -109,12 +109,12 @@ impl RateLimit {
         }
     }
 
-    /// Tells the client what is left.
+    /// Tells the client what is left, beside what it is told of other limits.
     pub(super) fn tell(&self, budget: Budget, headers: &mut HeaderMap) {
         let (remaining, reset) = (budget.remaining, seconds(budget.whole));
         let limit = HeaderValue::try_from(format!("\"address\";r={remaining};t={reset}"));
-        headers.insert(POLICY, self.policy.clone());
-        headers.insert(LIMIT, limit.expect("digits are visible ASCII"));
+        headers.append(POLICY, self.policy.clone());
+        headers.append(LIMIT, limit.expect("digits are visible ASCII"));
     }
 }
 
@@ -167,6 +167,17 @@ mod tests {
         // Long afterwards the budget is whole, and not more than that.
         let later = limit.take_at(PEER, at(60_000)).unwrap();
         assert_eq!((later.remaining, later.whole), (2, at(100)));
+    }
+
+    #[test]
+    fn a_client_is_told_of_every_limit() {
+        let limit = limit(10, 3);
+        let budget = limit.take(PEER).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(LIMIT, HeaderValue::from_static("\"logins\";r=0;t=6"));
+        limit.tell(budget, &mut headers);
+        let told: Vec<_> = headers.get_all(LIMIT).iter().collect();
+        assert_eq!(told, ["\"logins\";r=0;t=6", "\"address\";r=2;t=1"]);
     }
 
     #[test]

@@ -153,7 +153,7 @@ async fn a_field_of_a_user_that_is_not_as_it_should_be_is_named_with_its_bounds(
         ("student_id", "1 to 20 digits"),
         ("user_name", "3 to 64"),
         ("email", "name@domain"),
-        ("password", "8 to 128 bytes"),
+        ("password", "8 to 128 characters"),
     ];
     for (request, (field, bounds)) in bad.into_iter().zip(fields) {
         let status = users.register(request).await.unwrap_err();
