@@ -115,7 +115,8 @@ pub(super) async fn restock(
     JsonBody(Restock { quantity }): JsonBody<Restock>,
 ) -> Result<Response, Error> {
     if quantity == Quantity::default() {
-        return Err(Error::EditRefused(EditRefusal::NoUnits));
+        let problem = "quantity: a restock is of 1 unit at least";
+        return Err(Error::Malformed(problem.into()));
     }
     let edit = Edit::Restock {
         item,

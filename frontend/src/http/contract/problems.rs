@@ -95,7 +95,7 @@ problems! {
     /// Of more units of a product.
     RestockProblems => [
         vec![
-            malformed("quantity: invalid value: integer `0`, expected a whole number from 1"),
+            malformed("quantity: a restock is of 1 unit at least"),
             Error::EditRefused(EditRefusal::StockFull),
         ],
         edit_of_one(),
