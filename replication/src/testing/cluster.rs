@@ -220,12 +220,20 @@ impl Cluster {
         }
     }
 
-    /// Has the group apply `commands`, each in an entry of its own.
+    /// Has the group apply `commands`, each in an entry of its own, by whoever leads it.
     pub(crate) async fn write(&self, commands: impl IntoIterator<Item = String>) -> Vec<u64> {
-        let leader = &self.replicas[&self.leader().await];
-        soon(leader.propose(commands.into_iter().collect()))
-            .await
-            .unwrap()
+        let commands: Vec<_> = commands.into_iter().collect();
+        let begun = Instant::now();
+        loop {
+            let leader = &self.replicas[&self.leader().await];
+            match soon(leader.propose(commands.clone())).await {
+                // It led a moment ago, and has proposed nothing.
+                Err(ProposeError::NotLeader { .. }) => {
+                    assert!(begun.elapsed() < LIMIT, "no leader keeps leading");
+                }
+                outcome => return outcome.unwrap(),
+            }
+        }
     }
 
     /// Waits until every replica that runs has applied so many commands, and that they are the same.
