@@ -21,5 +21,6 @@ mod rebuild;
 mod restart;
 mod shops;
 mod single_failures;
+mod tokens;
 mod torture;
 mod users;
