@@ -10,10 +10,10 @@ use axum::response::Response;
 use bazaar_rpc::{ServiceKind, Version};
 use serde::Serialize;
 use utoipa::IntoParams;
-use utoipa::openapi::Required;
-use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
+use super::contract::header_parameter;
 use crate::Error;
 use crate::http::excerpt;
 use crate::request::hexadecimal;
@@ -198,7 +198,7 @@ impl IntoParams for IfMatch {
              another, the answer is 412.";
         // One tag, and not a list of them.
         let tag = text().pattern(Some("^[^,]*$"));
-        vec![header("If-Match", description, tag)]
+        vec![header_parameter("If-Match", description, tag.build())]
     }
 }
 
@@ -206,28 +206,18 @@ fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
-fn header(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some(description))
-        .schema(Some(schema))
-        .build()
-}
-
 impl IntoParams for Conditions {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![
-            header(
+            header_parameter(
                 "If-None-Match",
                 "The tags of what the client has: where one is still right, the answer is 304.",
-                text(),
+                text().build(),
             ),
-            header(
+            header_parameter(
                 "Cache-Control",
                 "`no-cache` has the catalog asked, and not the frontend's cache.",
-                text(),
+                text().build(),
             ),
         ]
     }

@@ -105,11 +105,11 @@ fn share(components: &mut Components) {
     );
     components.parameters.insert(
         "RequestId".into(),
-        RefOr::T(parameter("X-Request-Id", &description, id.build())),
+        RefOr::T(header_parameter("X-Request-Id", &description, id.build())),
     );
     components.parameters.insert(
         "TraceParent".into(),
-        RefOr::T(parameter(
+        RefOr::T(header_parameter(
             "traceparent",
             "The trace that the request is part of (W3C Trace Context).",
             text(),
@@ -231,7 +231,12 @@ fn refer(response: &mut Response, name: &str, component: &str) {
     response.headers.insert(name.into(), RefOr::Ref(reference));
 }
 
-fn parameter(name: &str, description: &str, schema: Object) -> Parameter {
+/// A header that a request may have.
+pub(in crate::http) fn header_parameter(
+    name: &str,
+    description: &str,
+    schema: Object,
+) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)

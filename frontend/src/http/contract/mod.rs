@@ -11,6 +11,7 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr};
 
+pub(super) use self::common::header_parameter;
 pub(super) use self::problems::{
     AmendProblems, ChangeProblems, CreateProblems, DeactivateProblems, ItemProblems, KeyProblems,
     ListProblems, LoginProblems, LogoutProblems, OrderListProblems, OrderProblems,
