@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bazaar_machine::Backup;
 use bazaar_rpc::ServiceName;
 
 use crate::{Fsync, World};
@@ -33,6 +34,8 @@ pub(super) struct Harm {
     failing: BTreeMap<ServiceName, Duration>,
     /// The processes whose disks have lied.
     pub(super) lied: Names,
+    /// What was on those disks, complete, until their processes serve again without it.
+    kept: BTreeMap<ServiceName, Backup>,
     /// The processes that are down and that nobody holds down, and when they are started again.
     resting: BTreeMap<ServiceName, Duration>,
     now: Duration,
@@ -72,18 +75,45 @@ impl Harm {
         }
     }
 
-    /// Starts the processes that are down and that nobody holds down.
+    /// Keeps what is on the disks of processes that are about to lose some of it.
+    pub(super) fn keep(&mut self, world: &World, names: &Names) {
+        for name in names {
+            // The power of one that is down is not cut.
+            if world.is_running(*name) {
+                let backup = world.machine(*name).disk().backup();
+                self.kept.insert(*name, backup);
+            }
+        }
+    }
+
+    /// Starts the processes that are down and that nobody holds down. One that refused what its disk
+    /// left of its files gets them back first, as its message says to do: a group of three can do
+    /// without one of its replicas, and not without two.
     pub(super) fn revive(&mut self, world: &mut World) {
         self.now = world.now();
         let names: Vec<_> = world.names().collect();
         for name in names {
-            if world.is_running(name) || self.down.contains_key(&name) {
+            if self.down.contains_key(&name) {
                 continue;
             }
-            let due = *self.resting.entry(name).or_insert(self.now + REST);
+            if world.is_running(name) {
+                if world.probe(name).is_some() {
+                    self.kept.remove(&name);
+                }
+                continue;
+            }
+            let due = self.resting.get(&name).copied().unwrap_or_else(|| {
+                if let Some(backup) = self.kept.remove(&name) {
+                    world.note(format_args!("{name} gets its disk back as it was"));
+                    world.machine(name).disk().put_back(backup);
+                }
+                self.now + REST
+            });
             if self.now >= due {
                 self.resting.remove(&name);
                 world.start(name);
+            } else {
+                self.resting.insert(name, due);
             }
         }
     }

@@ -23,6 +23,8 @@ const DOWN: Duration = Duration::from_millis(150);
 #[derive(Clone, Debug)]
 enum Act {
     Kill(Names),
+    /// What is on their disks is kept.
+    Keep(Names),
     CutPower(Names),
     Stop(Names),
     Start(Names),
@@ -209,6 +211,7 @@ impl Injector {
                 let cut = end.saturating_sub(DOWN);
                 vec![
                     (begin, Act::Sync(names.clone(), Fsync::Lies)),
+                    (cut, Act::Keep(names.clone())),
                     (cut, Act::CutPower(names.clone())),
                     (cut, Act::Sync(names.clone(), Fsync::Works)),
                     (end, Act::Start(names)),
@@ -283,6 +286,7 @@ impl Injector {
         let harm = &mut self.harm;
         match act {
             Act::Kill(names) => harm.end(world, &names, World::kill),
+            Act::Keep(names) => harm.keep(world, &names),
             Act::CutPower(names) => harm.end(world, &names, World::cut_power),
             Act::Stop(names) => harm.end(world, &names, World::stop),
             Act::Start(names) => harm.start(&names),
