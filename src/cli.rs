@@ -58,6 +58,8 @@ enum Command {
     Resume(Target),
     /// Start a process that is down.
     Start(Target),
+    /// Replace a replica whose files are lost or damaged by one that gets everything from its group.
+    Replace(Target),
     /// Drive load against a cluster and judge its answers.
     Client(bazaar_client::Config),
     /// Check histories: what clients saw and replicas hold.
@@ -136,6 +138,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Pause(target) => block_on(succeed(command_process(Verb::Pause, target))),
         Command::Resume(target) => block_on(succeed(command_process(Verb::Resume, target))),
         Command::Start(target) => block_on(succeed(command_process(Verb::Start, target))),
+        Command::Replace(target) => block_on(replace(target)),
         Command::Client(config) => block_on(client(config, has_target(&matches))),
         Command::Check(config) => Ok(check::run(&config)),
         Command::Ns(ns) => block_on(succeed(ask_nameserver(ns))),
@@ -180,6 +183,17 @@ fn log_warnings() {
 async fn command_process(verb: Verb, target: Target) -> anyhow::Result<()> {
     let control = control::connect(&target.data_dir).await?;
     control::command(&control, verb, target.name).await
+}
+
+async fn replace(Target { name, data_dir }: Target) -> anyhow::Result<ExitCode> {
+    let control = control::connect(&data_dir).await?;
+    let told = match control::replace(&control, name).await? {
+        Some(aside) => format!("what {name} had is in {}\n", aside.display()),
+        None => String::new(),
+    };
+    print(&format!(
+        "{told}{name} starts with nothing, and votes when it has what its group has: `bazaar status`\n"
+    ))
 }
 
 /// Whether the command line, or the environment, says which frontend to load.

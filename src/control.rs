@@ -1,26 +1,32 @@
 //! How the `bazaar` command talks to the supervisor that `bazaar up` runs.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bazaar_daemon::{Acceptor, Routes, Tasks};
 use bazaar_rpc::connect::{Directory, call, client_config, client_transport, serve};
 use bazaar_rpc::net::{Greeting, Protocol, dial};
+use bazaar_rpc::replica::RemoveError;
 use bazaar_rpc::{ServiceKind, ServiceName};
 use serde::{Deserialize, Serialize};
 use tarpc::context::Context;
+use tokio::task::spawn_blocking;
 
 use crate::identity;
 use crate::keeper::View;
 use crate::layout::{Layout, read_json, write_json};
 use crate::lifecycle::{Event, Refusal, State};
 use crate::observer::{ClusterStatus, Observer};
+use crate::replacement;
 use crate::supervisor::Supervisor;
 
 /// How long a command may take. The kernel may need seconds to end a process with much memory.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a replacement may take: the process ends, its group agrees, and another one starts.
+const REPLACE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often to look whether a process is paused.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -49,6 +55,11 @@ pub(crate) trait Control {
     /// Starts a process that was killed, or died. It is there when this returns, and may not serve
     /// yet.
     async fn start(name: ServiceName) -> Result<(), ControlError>;
+
+    /// Kills a replica, has its group remove it, sets its files aside and starts it without any.
+    /// Returns where the files are, where there were any. It is there when this returns, and may not
+    /// have caught up yet.
+    async fn replace(name: ServiceName) -> Result<Option<PathBuf>, ControlError>;
 }
 
 /// Why the supervisor did not do what was asked.
@@ -71,6 +82,30 @@ pub(crate) enum ControlError {
     /// It was told, and nothing has come of it yet.
     #[error("{0} takes long; look at `bazaar status`")]
     TooSlow(ServiceName),
+    /// It is not one of several replicas.
+    #[error(
+        "{0} is not one of several replicas, so nobody has what it had; where a catalog is alone, \
+         `bazaar catalog rebuild` restores it"
+    )]
+    NotReplicated(ServiceName),
+    /// Its group did not remove it.
+    #[error("{name} was not replaced: {reason}")]
+    NotRemoved {
+        /// The process.
+        name: ServiceName,
+        /// Why not.
+        reason: RemoveError,
+    },
+    /// Its files are in the way.
+    #[error("{name} is down, for its files cannot be set aside: {}: {reason}", dir.display())]
+    Files {
+        /// The process.
+        name: ServiceName,
+        /// Its data directory.
+        dir: PathBuf,
+        /// What happened.
+        reason: String,
+    },
 }
 
 /// What `supervisor.json` holds.
@@ -181,6 +216,18 @@ pub(crate) async fn command(
     .map_err(Into::into)
 }
 
+/// Has the supervisor replace the replica `name` by one without files; returns where its files are,
+/// where it had any.
+pub(crate) async fn replace(
+    control: &ControlClient,
+    name: ServiceName,
+) -> anyhow::Result<Option<PathBuf>> {
+    call(REPLACE_LIMIT, |context| control.replace(context, name))
+        .await
+        .context("the supervisor did not answer")?
+        .map_err(Into::into)
+}
+
 impl ControlServer {
     /// Has the process `name` take notice of `event`, and waits until that shows.
     async fn tell(
@@ -225,6 +272,44 @@ impl Control for ControlServer {
 
     async fn resume(self, _: Context, name: ServiceName) -> Result<(), ControlError> {
         self.tell(name, Event::Resume, |_| true).await
+    }
+
+    async fn replace(
+        self,
+        context: Context,
+        name: ServiceName,
+    ) -> Result<Option<PathBuf>, ControlError> {
+        let launcher = self.supervisor.launcher();
+        let is_replica = matches!(name.kind, ServiceKind::Catalog | ServiceKind::Order);
+        let others = launcher.processes(name.kind);
+        let others: Vec<_> = others.filter(|it| is_replica && *it != name).collect();
+        let keepers = self.supervisor.keepers();
+        let keeper = keepers.get(&name).ok_or(ControlError::Unknown(name))?;
+        if others.is_empty() {
+            return Err(ControlError::NotReplicated(name));
+        }
+        let was_down = keeper.view().state == State::Killed;
+        self.clone().kill(context, name).await?;
+        let removed = bazaar_replication::remove(&launcher.directory(), name, &others).await;
+        if let Err(reason) = removed {
+            if !was_down {
+                self.clone().start(context, name).await?;
+            }
+            return Err(ControlError::NotRemoved { name, reason });
+        }
+        let dir = launcher.data_dir(name);
+        let moved = {
+            let dir = dir.clone();
+            spawn_blocking(move || replacement::set_aside(&dir)).await
+        };
+        let aside = moved.map_err(std::io::Error::other).flatten();
+        let aside = aside.map_err(|error| ControlError::Files {
+            name,
+            dir,
+            reason: error.to_string(),
+        })?;
+        self.start(context, name).await?;
+        Ok(aside)
     }
 
     async fn start(self, _: Context, name: ServiceName) -> Result<(), ControlError> {

@@ -17,7 +17,7 @@ use clap::ValueEnum as _;
 
 use crate::cluster::Cluster;
 use crate::layout::{Layout, read_json};
-use crate::placement::Placements;
+use crate::placement::{self, Placements};
 use crate::reservation::Reservation;
 
 /// Where processes listen that nobody has given an address.
@@ -223,6 +223,11 @@ impl Launcher {
         Directory::new(self.cluster.name.clone(), self.nameserver())
     }
 
+    /// The data directory of the process `name`.
+    pub(crate) fn data_dir(&self, name: ServiceName) -> PathBuf {
+        placement::data_dir(&self.placements, &self.layout, name)
+    }
+
     /// The command that starts the process `name`.
     pub(crate) fn command(&self, name: ServiceName) -> Command {
         let placement = self.placements.get(&name);
@@ -245,10 +250,7 @@ impl Launcher {
         command
             .arg("--nameserver")
             .arg(self.nameserver().to_string());
-        let data_dir = placement.and_then(|placement| placement.data_dir.clone());
-        command
-            .arg("--data-dir")
-            .arg(data_dir.unwrap_or_else(|| self.layout.process(name)));
+        command.arg("--data-dir").arg(self.data_dir(name));
         command.arg("--log").arg(&self.options.log);
         command
             .arg("--supervised-by")

@@ -18,6 +18,7 @@ mod placement;
 mod process_log;
 mod readiness;
 mod rebuild;
+mod replacement;
 mod reservation;
 mod roster;
 mod status;

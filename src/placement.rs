@@ -8,8 +8,17 @@ use std::path::PathBuf;
 use bazaar_rpc::ServiceName;
 use serde::{Deserialize, Serialize};
 
+use crate::layout::Layout;
+
 /// The processes that are placed; the others run as always.
 pub(crate) type Placements = BTreeMap<ServiceName, Placement>;
+
+/// The data directory of the process `name`: where it is placed, or in the cluster's.
+pub(crate) fn data_dir(placements: &Placements, layout: &Layout, name: ServiceName) -> PathBuf {
+    let placed = placements.get(&name);
+    let placed = placed.and_then(|placement| placement.data_dir.clone());
+    placed.unwrap_or_else(|| layout.process(name))
+}
 
 /// How and where one process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -56,8 +56,9 @@ pub enum SnapshotError {
     },
     /// It is not what was written.
     #[error(
-        "{}: damaged or edited ({problem}); put a good copy back in its place, or remove the whole \
-         directory that it is in to give up what it holds",
+        "{}: damaged or edited ({problem}); put a good copy back in its place. Where there is none, \
+         `bazaar replace` gives one of several replicas what its group has, and `bazaar catalog \
+         rebuild` restores a catalog that is alone",
         file.display()
     )]
     Damaged {

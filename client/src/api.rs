@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bazaar_rpc::http::{Data, OrderView, Stock, TransactionNumber};
+use bazaar_rpc::http::{Data, OrderView, StandingOrder, Stock, TransactionNumber, percent_encoded};
 use bazaar_rpc::{ItemName, ItemNumber, OrderNumber, Quantity, Side, Version};
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
@@ -195,10 +195,13 @@ impl Api {
     }
 
     /// The order of `number`; none where there is no such order.
-    pub(crate) async fn order(&mut self, number: OrderNumber) -> Result<Option<OrderView>, Error> {
+    pub(crate) async fn order(
+        &mut self,
+        number: OrderNumber,
+    ) -> Result<Option<StandingOrder>, Error> {
         self.invoke(|| history::Call::Query { number }).await;
         let call = Call::get(uri(&format!("/orders/{number}")));
-        let order = self.get::<Data<OrderView>>(&call).await;
+        let order = self.get::<Data<StandingOrder>>(&call).await;
         let order = found(order.map(|order| order.data));
         self.complete(|| history::queried(&order)).await;
         order
@@ -304,20 +307,6 @@ fn done(answer: &Answer) -> Option<Done> {
         version: header("item-version").and_then(|version| version.parse().ok()),
         replayed: header("idempotent-replayed") == Some("true"),
     })
-}
-
-/// `text` as a segment of a path or a value in a query (RFC 3986, section 2).
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(byte.into());
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 fn uri(path: &str) -> Uri {

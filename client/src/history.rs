@@ -12,8 +12,8 @@ use std::{io, thread};
 
 use anyhow::Context;
 pub(crate) use bazaar_history::Call;
-use bazaar_history::{Answer, ClientEvent, Event, Origin, Reason, Writer, clock};
-use bazaar_rpc::http::{OrderView, Stock};
+use bazaar_history::{Answer, ClientEvent, Event, Origin, Reason, ShownOrder, Writer, clock};
+use bazaar_rpc::http::{StandingOrder, Stock};
 use hyper::StatusCode;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -172,6 +172,7 @@ pub(crate) fn asked(intent: &Intent) -> Call {
         side,
         quantity,
         key,
+        user: None,
     }
 }
 
@@ -201,14 +202,9 @@ pub(crate) fn traded(outcome: &Outcome) -> Completion {
 }
 
 /// What came of a question for an order.
-pub(crate) fn queried(order: &Result<Option<OrderView>, Error>) -> Completion {
+pub(crate) fn queried(order: &Result<Option<StandingOrder>, Error>) -> Completion {
     match order {
-        Ok(Some(order)) => Completion::Ok(Answer::Order {
-            item: order.name.clone(),
-            side: order.side,
-            quantity: order.quantity,
-            version: Some(order.version),
-        }),
+        Ok(Some(standing)) => Completion::Ok(Answer::Order(ShownOrder::from(standing))),
         Ok(None) => Completion::Refused(Reason::NotFound),
         Err(error) => failed(error),
     }

@@ -221,7 +221,8 @@ async fn compare_page(
             None => api
                 .order(number)
                 .await
-                .with_context(|| format!("cannot read order {number}"))?,
+                .with_context(|| format!("cannot read order {number}"))?
+                .map(|standing| standing.order),
         };
         match &view {
             Some(view) if matches(&acknowledged, view) => {

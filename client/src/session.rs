@@ -184,7 +184,7 @@ impl Session {
     /// judge to find.
     async fn query(&mut self, number: OrderNumber, ticket: Ticket) {
         match self.left.api.order(number).await {
-            Ok(Some(order)) if order.number == number => {
+            Ok(Some(standing)) if standing.order.number == number => {
                 self.answered(Kind::OrderQuery, ticket);
             }
             Ok(_) => self.failed(Kind::OrderQuery, format!("order {number} is not there")),

@@ -63,6 +63,15 @@ pub enum Bug {
     /// A new order leader trades at once, without recording what its predecessor left in the outbox:
     /// the log's next number never comes, and nothing more is recorded.
     OutboxNotRecovered,
+    /// A replica that comes back with an empty disk is taken for the one it was, vote and all:
+    /// it helps to elect a leader that lacks what its predecessor had acknowledged.
+    EmptyDiskKeepsItsVote,
+    /// An order leader makes amendments of one order side by side:
+    /// two cancels that are planned upon the same quantity both return it, and stock comes of nothing.
+    AmendmentsAtOnce,
+    /// The catalog does not remember which edits it has made:
+    /// a restock whose answer was lost is sent again, and its units are there twice.
+    EditsForgotten,
 }
 
 impl Bug {

@@ -14,7 +14,7 @@ use bazaar_nameserver as nameserver;
 use bazaar_rpc::connect::{Directory, client_config, client_transport, serve, within};
 use bazaar_rpc::naming::Registration;
 use bazaar_rpc::net::Protocol;
-use bazaar_rpc::replica::{Leadership, Replica, ReplicaClient, ReplicaStatus, Role};
+use bazaar_rpc::replica::{Leadership, RemoveError, Replica, ReplicaClient, ReplicaStatus, Role};
 use bazaar_rpc::{ServiceKind, ServiceName, Term};
 use tarpc::client::RpcError;
 use tarpc::context::Context;
@@ -148,6 +148,10 @@ impl Replica for Member {
             purged: None,
             snapshots_installed: 0,
         }
+    }
+
+    async fn remove(self, _: Context, _: u64) -> Result<(), RemoveError> {
+        unreachable!("nobody asks")
     }
 }
 

@@ -11,7 +11,7 @@
 mod simulated;
 
 #[cfg(feature = "simulation")]
-pub use simulated::{Backup, Disk, Fsync, Machine};
+pub use simulated::{Disk, Fsync, Machine};
 
 /// Sockets.
 pub mod net {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use bazaar_replication::WAY_OUT;
+
 /// The order store cannot be used. Whatever it says, the process stops: a disk that fails once is
 /// not to be trusted with anything.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +23,7 @@ pub enum StoreError {
         known: u8,
     },
     /// It does not hold together.
-    #[error(
-        "order store {dir}: damaged: {reason}. Start the replica with the data directory that it had, \
-         complete and as it was last; where that is lost, leave it down: the others go on as long \
-         as they are a majority"
-    )]
+    #[error("order store {dir}: damaged: {reason}. {WAY_OUT}")]
     Damaged {
         /// The directory.
         dir: PathBuf,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_rpc::orders::OrderError;
 use bazaar_rpc::{InvocationId, Order, Refusal, RequestId};
 use tokio::sync::oneshot;
@@ -116,6 +117,7 @@ impl InFlight {
         if let Request::Amend(amend) = &entry.request {
             match self.turns.take(amend.order, id) {
                 Turn::Now => {}
+                _ if planted(Bug::AmendmentsAtOnce) => {}
                 Turn::Later => return None,
                 Turn::Never => {
                     self.turned_away(id, OrderError::Busy);

@@ -75,6 +75,8 @@ impl Config {
             election_timeout_max: election + ELECTION_WINDOW,
             // A replica that was paused or cut off does not disturb a leader when it returns.
             enable_pre_vote: Some(true),
+            // Allowed once it has a vote: see `leadership`.
+            enable_elect: false,
             // A leadership ends with its process: no two of them share a term.
             enable_leader_restore: Some(false),
             // Acknowledged entries are on disk, and a replica without its disk is refused, so no

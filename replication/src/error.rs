@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use bazaar_rpc::ServiceName;
 
 /// What to do about a data directory that has lost something.
-const WAY_OUT: &str = "Start it with the directory that it had, complete and as it was last; where \
-    that is lost, a group goes on with a majority of its other members, and one without any is lost";
+pub const WAY_OUT: &str = "Start it with the directory that it had, complete and as it was last; where \
+    that is lost, `bazaar replace` has it start with none and get everything from its group, for \
+    which a majority of the group is needed";
 
 /// Why a replica cannot take part in its group.
 #[derive(Debug, thiserror::Error)]

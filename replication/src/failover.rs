@@ -9,6 +9,7 @@
 //! That lease is not relied upon by anybody (see `barrier`), so it does no harm should the leader be
 //! alive after all. A pause or a partition shows in no connection: openraft's timers find those.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,8 +22,11 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
+use uuid::Uuid;
 
 use crate::formation::Peers;
+use crate::members::has_vote;
+use crate::peer::Welcome;
 use crate::types::{Raft, TransferRequest, Vote};
 
 /// How long the others may take to say how far they are.
@@ -48,6 +52,8 @@ const KNOCK_PAUSE: Duration = Duration::from_millis(2);
 /// Watches over the leader.
 pub(crate) struct Watch {
     pub(crate) name: ServiceName,
+    /// The identity of its data directory.
+    pub(crate) replica: Uuid,
     /// How many founding members have a higher id.
     pub(crate) rank: u64,
     pub(crate) raft: Raft,
@@ -126,13 +132,10 @@ impl Watch {
             let is_contested = newest > Some(known);
             known = known.max(newest.unwrap_or_default());
             if !is_contested {
-                let last = self.raft.data_metrics().borrow_watched().last_log;
-                let others = welcomes.iter().map(|(peer, welcome)| (welcome.last, *peer));
-                match others.chain([(last, self.name)]).max() {
-                    Some((_, best)) if best != self.name => {
-                        self.peers.nominate(best, &welcomes[&best], PATIENCE).await;
-                    }
-                    _ => self.stand(own.vote).await,
+                match self.best(&welcomes) {
+                    Some(best) if best == self.name => self.stand(own.vote).await,
+                    Some(best) => self.peers.nominate(best, &welcomes[&best], PATIENCE).await,
+                    None => {}
                 }
             }
             let succeeds = |now: &Leadership| now.term > lost.term && now.leader.is_some();
@@ -144,6 +147,22 @@ impl Watch {
             }
             pause *= ROUND_GROWTH;
         }
+    }
+
+    /// The replica with the longest log of those that have a vote: this one, or one of `welcomes`.
+    fn best(&self, welcomes: &BTreeMap<ServiceName, Welcome>) -> Option<ServiceName> {
+        let last = self.raft.data_metrics().borrow_watched().last_log;
+        let own = (last, self.name, self.replica);
+        let others = welcomes
+            .iter()
+            .map(|(peer, welcome)| (welcome.last, *peer, welcome.replica));
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        others
+            .chain([own])
+            .filter(|(_, name, replica)| has_vote(&metrics.membership_config, name.id, *replica))
+            .max()
+            .map(|(_, name, _)| name)
     }
 
     async fn stand(&self, vote: Vote) {

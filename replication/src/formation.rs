@@ -1,15 +1,19 @@
 //! How a group comes into being, and how its members find each other again.
 //!
-//! A replica that starts says hello to the other founding members until it knows a leader.
+//! A replica that starts says hello to the other founding members until it knows a leader and has a
+//! vote, and now and then afterwards: it may have been removed, or another one may have taken its
+//! place, and nobody else tells it so.
 //!
 //! - The highest id founds the group, once, when every founding member has answered that nothing was
 //!   ever stored with it. The group's membership then records the identity of each one's data
 //!   directory.
 //! - A replica that hears that the group knows another data directory under its name has lost its
 //!   own, with votes and entries that it has acknowledged. It does not start.
-//! - A leader that hears hello tries to reach the caller again at once.
+//! - A leader that hears hello tries to reach the caller again at once, and lets one in that its group
+//!   does not know at all (see `members`).
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,22 +21,28 @@ use bazaar_rpc::ServiceName;
 use bazaar_rpc::connect::{Directory, call};
 use bazaar_rpc::replica::Leadership;
 use futures::future::join_all;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
 use tokio::sync::{Mutex, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::Config;
 use crate::error::MembershipError;
 use crate::link::Link;
+use crate::members::has_vote;
 use crate::peer::{Caller, Welcome};
 use crate::types::{Node, Raft, TransferRequest};
 
 /// How long a member may take to answer a hello at the start.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// The pauses between two rounds of hellos: the first, and the longest.
+/// The pause before the next hello of a replica that has a vote.
+const REVIEW: Duration = Duration::from_secs(5);
+
+/// The pauses between two rounds of hellos of one that has none, or knows no leader: the first, and
+/// the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -106,7 +116,7 @@ impl Peers {
     }
 }
 
-/// A replica that has started and knows no leader yet.
+/// A replica and its place in the group.
 pub(crate) struct Formation {
     pub(crate) config: Config,
     pub(crate) raft: Raft,
@@ -118,11 +128,11 @@ pub(crate) struct Formation {
 }
 
 impl Formation {
-    /// Says hello until a leader is known, and founds the group where that is due.
+    /// Says hello, and founds the group where that is due. Ends with an error, or not at all.
     ///
     /// # Errors
     /// When this replica cannot be what the group takes it for.
-    pub(crate) async fn run(mut self) -> Result<(), MembershipError> {
+    pub(crate) async fn run(mut self) -> Result<Infallible, MembershipError> {
         let mut pause = FIRST_PAUSE;
         let mut is_told = false;
         loop {
@@ -134,18 +144,39 @@ impl Formation {
             if self.may_found(&welcomes) {
                 self.found(&welcomes).await?;
             }
-            let leader = self.leadership.wait_for(|current| current.leader.is_some());
-            if timeout(pause, leader).await.is_ok() {
-                return Ok(());
+            if timeout(pause, self.is_settled()).await.is_ok() {
+                pause = FIRST_PAUSE;
+                sleep(REVIEW).await;
+            } else {
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Makes sure that the group does not know another replica of this name.
+    /// Waits until a leader is known and this replica has a vote.
+    async fn is_settled(&mut self) {
+        let led = self.leadership.wait_for(|current| current.leader.is_some());
+        // Where the consensus core has ended, that is reported by who watches it.
+        if led.await.is_err() {
+            return;
+        }
+        let (id, replica) = (self.config.name.id, self.replica);
+        let mut metrics = self.raft.server_metrics();
+        while !has_vote(&metrics.borrow_watched().membership_config, id, replica) {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Makes sure that the group does not know another replica of this name. Who has come furthest in
+    /// the log knows that best; who has not come as far as this one may know its predecessor.
     fn check(&self, welcomes: &BTreeMap<ServiceName, Welcome>) -> Result<(), MembershipError> {
-        let known = welcomes.values().filter_map(|welcome| welcome.caller);
-        if known.into_iter().all(|known| known == self.replica) {
+        let last = self.raft.data_metrics().borrow_watched().last_log;
+        let newest = welcomes.values().max_by_key(|welcome| welcome.last);
+        let newest = newest.filter(|welcome| welcome.last >= last);
+        let known = newest.and_then(|welcome| welcome.caller);
+        if known.is_none_or(|known| known == self.replica) {
             return Ok(());
         }
         Err(MembershipError::OtherReplica {

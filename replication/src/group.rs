@@ -19,6 +19,7 @@ use crate::error::{OpenError, ProposeError};
 use crate::failover::Watch;
 use crate::formation::{Formation, Peers};
 use crate::machine::Machine;
+use crate::members::Members;
 use crate::network::Network;
 use crate::peer::Peer as _;
 use crate::persistence::{Persister, Snapshots};
@@ -87,7 +88,8 @@ impl Group {
 
         let ended = CancellationToken::new();
         let (publish, leadership) = watch::channel(Leadership::default());
-        let follow = leadership::follow(name, raft.clone(), publish, ended.clone());
+        let replica = stored.replica;
+        let follow = leadership::follow(name, replica, raft.clone(), publish, ended.clone());
         tasks.spawn_vital("consensus", follow);
 
         tasks.spawn(heartbeat::run(name, raft.clone(), leadership.clone()));
@@ -105,9 +107,10 @@ impl Group {
             Persister::new(raft.clone(), progress.clone(), pace, ended.clone());
         tasks.spawn(persister.run());
 
-        let peers = Peers::new(&config, &directory, stored.replica);
+        let peers = Peers::new(&config, &directory, replica);
         let watch = Watch {
             name,
+            replica,
             rank: config.rank(),
             raft: raft.clone(),
             directory,
@@ -116,10 +119,19 @@ impl Group {
         };
         tasks.spawn(watch.run());
 
+        let founding = Arc::new(config.members.clone());
+        let members = Members::new(
+            name,
+            founding.clone(),
+            raft.clone(),
+            barriers.clone(),
+            tasks.clone(),
+        );
         let peer_server = PeerServer {
             raft: raft.clone(),
-            replica: stored.replica,
-            members: Arc::new(config.members.clone()),
+            replica,
+            founding,
+            members: members.clone(),
             was_fresh: stored.was_fresh,
             dir: Arc::new(config.dir.clone()),
             staging: Arc::new(Mutex::new(None)),
@@ -127,7 +139,7 @@ impl Group {
         let formation = Formation {
             config,
             raft: raft.clone(),
-            replica: stored.replica,
+            replica,
             was_fresh: stored.was_fresh,
             peers,
             leadership: leadership.clone(),
@@ -136,6 +148,7 @@ impl Group {
 
         let status = leadership::Status {
             name,
+            replica,
             raft: raft.clone(),
             leadership: leadership.clone(),
             progress,
@@ -145,6 +158,7 @@ impl Group {
             replica_server: ReplicaServer {
                 leadership: leadership.clone(),
                 status,
+                members,
             },
             raft,
             leadership,
@@ -229,12 +243,11 @@ impl Group {
 
 /// Says hello to the others; stops the process where this replica is not what they take it for.
 async fn form(formation: Formation, tasks: Tasks) {
-    if let Err(error) = formation.run().await {
-        tasks.fail(Failure {
-            task: "membership",
-            reason: error.to_string(),
-        });
-    }
+    let Err(error) = formation.run().await;
+    tasks.fail(Failure {
+        task: "membership",
+        reason: error.to_string(),
+    });
 }
 
 /// The stored membership wins over the one that the process was started with.

@@ -7,6 +7,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use bazaar_daemon::planted::{Bug, planted};
 use bazaar_machine::disk::{self, File};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -75,7 +76,11 @@ pub(crate) fn is_damage(error: &io::Error) -> bool {
 
 /// Gives `dir` a new identity. It is on disk when this returns.
 pub(crate) fn create(dir: &Path) -> io::Result<Uuid> {
-    let replica = Uuid::new_v4();
+    let replica = if planted(Bug::EmptyDiskKeepsItsVote) {
+        Uuid::nil()
+    } else {
+        Uuid::new_v4()
+    };
     let text = serde_json::to_vec(&Identity::new(replica))?;
     let aside = dir.join("identity.new");
     let mut file = File::create(&aside)?;

@@ -6,8 +6,10 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::error::ProposeError;
+use crate::members::has_vote;
 use crate::state_machine::Progress;
 use crate::types::{Fatal, Raft, ServerMetrics};
 
@@ -25,19 +27,26 @@ fn observe(name: ServiceName, metrics: &ServerMetrics) -> Leadership {
     }
 }
 
-/// Publishes who leads, until the consensus core ends.
+/// Publishes who leads, until the consensus core ends, and keeps this replica from standing for
+/// election for as long as it has no vote.
 ///
 /// # Errors
 /// When it ends otherwise than by [`crate::Group::stop`]: a failed write, or a fault of its own.
 pub(crate) async fn follow(
     name: ServiceName,
+    replica: Uuid,
     raft: Raft,
     leadership: watch::Sender<Leadership>,
     ended: CancellationToken,
 ) -> Result<(), Fatal> {
     let mut metrics = raft.server_metrics();
     loop {
-        let current = observe(name, &metrics.borrow_and_update());
+        let current = {
+            let metrics = metrics.borrow_and_update();
+            let may_stand = has_vote(&metrics.membership_config, name.id, replica);
+            raft.runtime_config().elect(may_stand);
+            observe(name, &metrics)
+        };
         leadership.send_if_modified(|known| std::mem::replace(known, current) != current);
         if metrics.changed().await.is_err() {
             break;
@@ -67,6 +76,8 @@ pub(crate) fn own_term(name: ServiceName, leadership: Leadership) -> Result<Term
 #[derive(Clone)]
 pub(crate) struct Status {
     pub(crate) name: ServiceName,
+    /// The identity of its data directory.
+    pub(crate) replica: Uuid,
     pub(crate) raft: Raft,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) progress: watch::Receiver<Progress>,
@@ -76,11 +87,12 @@ impl Status {
     pub(crate) fn read(&self) -> ReplicaStatus {
         let leadership = *self.leadership.borrow();
         let progress = *self.progress.borrow();
-        let (state, last_log, purged) = {
+        let (state, may_vote, last_log, purged) = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
             (
                 metrics.state,
+                has_vote(&metrics.membership_config, self.name.id, self.replica),
                 metrics.last_log_index,
                 metrics.purged.map(|log_id| log_id.index),
             )
@@ -88,8 +100,8 @@ impl Status {
         let role = match state {
             ServerState::Leader if leadership.leader == Some(self.name) => Role::Leader,
             ServerState::Candidate => Role::Candidate,
-            ServerState::Learner => Role::Learner,
-            _ => Role::Follower,
+            _ if may_vote => Role::Follower,
+            _ => Role::Learner,
         };
         ReplicaStatus {
             name: self.name,

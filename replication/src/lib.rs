@@ -19,6 +19,8 @@
 //! - `state_machine`: commands are applied once each, in the log's order, and answered afterwards.
 //! - `formation`: a group is founded once, by all its founding members; a replica that has lost its
 //!   disk is not taken for the one it was.
+//! - `members`: a replica whose disk is lost is replaced by one with an empty disk, which gets a vote
+//!   when it has the log.
 //! - `founding`: where a group is lost and its state is not, a new one goes on from it.
 //! - `failover`: a leader whose process has ended is replaced within milliseconds. Pauses and
 //!   partitions are found by openraft's timers.
@@ -47,11 +49,13 @@ mod log_store;
 mod log_tail;
 mod machine;
 mod mark;
+mod members;
 mod network;
 mod outstanding;
 mod peer;
 mod persistence;
 mod propose;
+mod removal;
 mod runtime;
 mod server;
 mod snapshot;
@@ -64,7 +68,7 @@ mod types;
 mod testing;
 
 pub use config::Config;
-pub use error::{OpenError, ProposeError};
+pub use error::{OpenError, ProposeError, WAY_OUT};
 pub use founding::found;
 pub use group::Group;
 #[cfg(not(feature = "simulation"))]
@@ -72,4 +76,5 @@ pub use log_tail::find_votes;
 pub use machine::{StateMachine, View};
 pub use mark::Mark;
 pub use propose::{MAX_COMMAND, Receipts};
+pub use removal::remove;
 pub use torn::{has_blank_sector, written};

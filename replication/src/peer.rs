@@ -94,4 +94,7 @@ pub(crate) enum PeerError {
     /// The transfer of a state went wrong, or another one has taken its place.
     #[error("the transfer failed: {0}")]
     Transfer(String),
+    /// It has no vote, so it does not stand for election.
+    #[error("it has no vote")]
+    NoVote,
 }

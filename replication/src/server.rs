@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bazaar_machine::task::spawn_blocking;
-use bazaar_rpc::replica::{Leadership, Replica, ReplicaStatus};
+use bazaar_rpc::replica::{Leadership, RemoveError, Replica, ReplicaStatus};
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver as _;
 use tarpc::context::Context;
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::leadership::Status;
+use crate::members::{Members, has_vote};
 use crate::peer::{Caller, Peer, PeerError, Welcome};
 use crate::snapshot::{MAX_CHUNK, Staging, Transfer};
 use crate::types::{
@@ -34,7 +35,9 @@ pub(crate) struct PeerServer {
     pub(crate) raft: Raft,
     /// The identity of this replica's data directory.
     pub(crate) replica: Uuid,
-    pub(crate) members: Arc<BTreeSet<u64>>,
+    /// The founding members that it was started with.
+    pub(crate) founding: Arc<BTreeSet<u64>>,
+    pub(crate) members: Members,
     /// Whether nothing was stored here when the process started.
     pub(crate) was_fresh: bool,
     pub(crate) dir: Arc<PathBuf>,
@@ -82,9 +85,10 @@ impl Peer for PeerServer {
             // Only a leader has anybody to reach; a stopped one has nobody any more.
             self.raft.trigger().reset_backoff([caller.id]).await.ok();
         }
+        self.members.admit(&caller);
         Welcome {
             replica: self.replica,
-            members: BTreeSet::clone(&self.members),
+            members: BTreeSet::clone(&self.founding),
             is_fresh: self.was_fresh && last.is_none() && vote.leader_id.term == 0,
             caller: known,
             vote,
@@ -133,6 +137,18 @@ impl Peer for PeerServer {
         request: TransferRequest,
     ) -> Result<TransferResponse, PeerError> {
         self.check(to)?;
+        let may_stand = has_vote(
+            &self
+                .raft
+                .server_metrics()
+                .borrow_watched()
+                .membership_config,
+            *request.to_node_id(),
+            self.replica,
+        );
+        if !may_stand {
+            return Err(PeerError::NoVote);
+        }
         self.raft
             .handle_transfer_leader(request)
             .await
@@ -213,6 +229,7 @@ impl Peer for PeerServer {
 pub(crate) struct ReplicaServer {
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) status: Status,
+    pub(crate) members: Members,
 }
 
 impl Replica for ReplicaServer {
@@ -231,5 +248,9 @@ impl Replica for ReplicaServer {
 
     async fn status(self, _: Context) -> ReplicaStatus {
         self.status.read()
+    }
+
+    async fn remove(self, _: Context, id: u64) -> Result<(), RemoveError> {
+        self.members.remove(id).await
     }
 }

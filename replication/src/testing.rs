@@ -4,5 +4,6 @@
 mod cluster;
 mod distance;
 mod machine;
+mod replacement;
 mod scenarios;
 mod storage;

@@ -82,6 +82,33 @@ impl From<&Order> for OrderView {
     }
 }
 
+/// An update or a cancel of an order: a trade of the difference, with a number of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct OrderChange {
+    /// Its transaction number.
+    pub number: OrderNumber,
+    /// For how many units the order was before.
+    pub from: Quantity,
+    /// For how many it was after; 0 where this cancelled it.
+    pub to: Quantity,
+    /// The item's version right after it.
+    pub version: Version,
+    /// When a frontend received it (RFC 3339, in UTC).
+    #[cfg_attr(feature = "schema", schema(format = DateTime))]
+    pub made_at: String,
+}
+
+/// What programs read of an order as it stands: the answer to `GET /orders/{n}` and to every change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StandingOrder {
+    /// The order, for as many units as it is by now.
+    #[serde(flatten)]
+    pub order: OrderView,
+    /// What has changed it since it was placed, in that order.
+    pub history: Vec<OrderChange>,
+}
+
 /// An error, as RFC 9457 has it, with the original lab's envelope as an extension member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -111,4 +138,19 @@ pub struct ErrorEnvelope {
     pub code: u16,
     /// A few words, the same for the same kind of error.
     pub message: String,
+}
+
+/// `text` as a segment of a path or a value in a query (RFC 3986, section 2).
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(byte.into());
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }

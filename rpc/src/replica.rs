@@ -16,6 +16,32 @@ pub trait Replica {
 
     /// How far this replica is.
     async fn status() -> ReplicaStatus;
+
+    /// Removes the replica `id` from the group, which this one leads, because what its disk held is
+    /// lost: nothing that it acknowledged counts any more, and its disk, should it turn up again, is
+    /// refused once another has taken its place. It has no vote when this returns. A replica of that
+    /// name which then starts with an empty disk is let in, and has a vote again when it has the log.
+    ///
+    /// Where it was removed already, this does nothing.
+    async fn remove(id: u64) -> Result<(), RemoveError>;
+}
+
+/// Why a replica was not removed from its group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RemoveError {
+    /// Somebody else leads the group, or nobody with a majority of it.
+    #[error("there is no majority of its group, or another replica leads it")]
+    NotLeader {
+        /// Who leads, as far as this replica knows.
+        leader: Option<ServiceName>,
+    },
+    /// It leads the group, so its disk is not lost.
+    #[error("{0} leads its group")]
+    Leads(ServiceName),
+    /// Another change of the group was under way, or this one was not agreed on in time: it may be
+    /// later. To ask again does no harm.
+    #[error("the group did not agree on it in time")]
+    Unsettled,
 }
 
 /// Who leads a group, in one replica's eyes. The higher term is the newer knowledge.

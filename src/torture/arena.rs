@@ -5,6 +5,7 @@
 //! any more: the end of one fault never ends another.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use bazaar_rpc::connect::{Directory, call};
 use bazaar_rpc::replica::Role;
 use bazaar_rpc::{ServiceKind, ServiceName};
 use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::control::{self, ControlClient, Verb};
 use crate::layout::{Layout, write_json};
 use crate::lifecycle::State;
 use crate::observer::{ClusterStatus, ProcessStatus};
-use crate::placement::Placements;
+use crate::placement::{self, Placements};
 use crate::throwaway::Throwaway;
 use crate::torture::config::Config;
 
@@ -65,6 +67,7 @@ pub(crate) fn processes(config: &Config) -> Vec<ServiceName> {
         .chain(of(ServiceKind::Catalog, config.catalogs))
         .chain(of(ServiceKind::Order, config.orders))
         .chain(of(ServiceKind::Frontend, config.frontends))
+        .chain(of(ServiceKind::Accounts, 1))
         .collect()
 }
 
@@ -89,7 +92,7 @@ impl Arena {
             "--frontends",
             &frontends,
             "--accounts",
-            "0",
+            "1",
             "--placements",
             file,
         ];
@@ -118,9 +121,7 @@ impl Arena {
 
     /// The data directory of a process.
     pub(crate) fn data_dir(&self, name: ServiceName) -> PathBuf {
-        let placed = self.placements.get(&name);
-        let placed = placed.and_then(|placement| placement.data_dir.clone());
-        placed.unwrap_or_else(|| Layout::new(self.cluster.dir()).process(name))
+        placement::data_dir(&self.placements, &Layout::new(self.cluster.dir()), name)
     }
 
     /// The log of a process.
@@ -165,6 +166,24 @@ impl Arena {
         }
         control::command(&self.control, Verb::Start, name).await?;
         if holds.paused > 0 {
+            control::command(&self.control, Verb::Pause, name).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Arena::up`], of a replica that has its files no more, or cannot use them: it gets what it
+    /// needs from its group.
+    pub(crate) async fn replace(&self, name: ServiceName) -> anyhow::Result<()> {
+        let mut holds = self.holds(name).await?;
+        holds.down = holds.down.saturating_sub(1);
+        let aside = control::replace(&self.control, name).await?;
+        if let Some(aside) = aside {
+            // Nobody wants them, and disks that are in memory had better not hold them.
+            spawn_blocking(move || fs::remove_dir_all(aside)).await??;
+        }
+        if holds.down > 0 {
+            control::command(&self.control, Verb::Kill, name).await?;
+        } else if holds.paused > 0 {
             control::command(&self.control, Verb::Pause, name).await?;
         }
         Ok(())
@@ -303,7 +322,10 @@ fn run_state(pid: u32) -> Option<char> {
 
 fn is_well(process: &ProcessStatus) -> bool {
     let follows = match process.name.kind {
-        ServiceKind::Catalog | ServiceKind::Order => process.lag.is_some_and(|lag| lag <= FOLLOWS),
+        ServiceKind::Catalog | ServiceKind::Order => {
+            let has_vote = process.role.is_some_and(|role| role != Role::Learner);
+            has_vote && process.lag.is_some_and(|lag| lag <= FOLLOWS)
+        }
         ServiceKind::Nameserver
         | ServiceKind::Frontend
         | ServiceKind::Supervisor

@@ -65,7 +65,7 @@ pub(crate) enum ClockError {
 /// The wall clock of one process.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    library: PathBuf,
+    faketime: PathBuf,
     control: PathBuf,
 }
 
@@ -75,15 +75,15 @@ impl Clock {
     /// # Errors
     /// When there is no library, or the file cannot be written.
     pub(crate) fn new(control: &Path) -> Result<Self, ClockError> {
-        let library = match std::env::var_os(VARIABLE) {
+        let faketime = match std::env::var_os(VARIABLE) {
             Some(named) => Some(PathBuf::from(named)),
             None => PLACES.iter().map(PathBuf::from).find(|it| it.exists()),
         };
-        let library = library
+        let faketime = faketime
             .filter(|it| it.exists())
             .ok_or(ClockError::NoLibrary)?;
         let clock = Self {
-            library,
+            faketime,
             control: control.into(),
         };
         clock.set_right()?;
@@ -106,7 +106,7 @@ impl Clock {
             if distance > PROBE / 60 {
                 let reason = format!("`date` is {distance:?} off after a jump: {jump:?}");
                 return Err(ClockError::NoEffect {
-                    library: clock.library,
+                    library: clock.faketime,
                     reason,
                 });
             }
@@ -117,7 +117,7 @@ impl Clock {
     /// What the process is to be started with.
     pub(crate) fn environment(&self) -> [(&'static str, String); 5] {
         [
-            ("LD_PRELOAD", self.library.display().to_string()),
+            ("LD_PRELOAD", self.faketime.display().to_string()),
             (
                 "FAKETIME_TIMESTAMP_FILE",
                 self.control.display().to_string(),
@@ -168,7 +168,7 @@ impl Clock {
         match text.trim().parse() {
             Ok(seconds) => Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
             Err(_) => Err(ClockError::NoEffect {
-                library: self.library.clone(),
+                library: self.faketime.clone(),
                 reason: format!("`date` says {text:?}, {}", output.status),
             }),
         }

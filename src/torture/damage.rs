@@ -1,17 +1,17 @@
-//! Files that are damaged while their process is down.
+//! Files that are damaged, or lost, while their process is down.
 //!
-//! A replica that starts with them has two ways to keep its promises: to refuse, naming the file, or
-//! to find that nothing is missing that it has acknowledged and to fetch the rest. Where it refuses,
-//! the others serve; then it gets its directory back, complete and as it was last, which is what its
-//! message says to do.
+//! A replica that starts with damaged ones has two ways to keep its promises: to refuse, naming the
+//! file, or to find that nothing is missing that it has acknowledged and to fetch the rest. Where it
+//! refuses, the others serve; then it is replaced, which is what its message says to do, by one that
+//! gets everything from its group.
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use bazaar_rpc::{ServiceKind, ServiceName};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -32,12 +32,6 @@ const DECISION_LIMIT: Duration = Duration::from_secs(30);
 /// How often to look whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The files of a data directory, while there.
-pub(crate) struct Backup {
-    of: PathBuf,
-    at: PathBuf,
-}
-
 /// What a replica made of its damaged files.
 enum Decision {
     Serves(Duration),
@@ -52,34 +46,60 @@ pub(crate) async fn inject(strike: &mut Strike) -> anyhow::Result<()> {
         Target::OrderStore => ServiceKind::Order,
         Target::Log | Target::Vote | Target::Identity => strike.some_group(),
     };
-    let members = strike.arena().members(group).len();
-    ensure!(members > 2, "a group of {members} cannot spare a replica");
-    let victim = strike.some_replica(group).await?;
-    strike.begin(format_args!(
-        "{victim} is killed, and its files are damaged"
-    ))?;
-    strike.arena().down(victim).await?;
-    strike.world.forgetful.add(victim);
-    let backup = keep_and_damage(strike, victim, target, damage).await;
-    let (backup, corruption) = match backup {
-        Ok(damaged) => damaged,
+    let victim = take_down(strike, group, "damaged").await?;
+    let corruption = match damage_files(strike, victim, target, damage).await {
+        Ok(corruption) => corruption,
         Err(failure) => {
             strike.arena().up(victim).await?;
             return Err(failure);
         }
     };
     strike.note(&corruption);
-    see_what_it_makes_of_it(strike, victim, backup).await?;
+    see_what_it_makes_of_it(strike, victim).await?;
     strike.met("damaged files", 1);
     Ok(())
 }
 
+/// Takes away a replica's files, and replaces it.
+pub(crate) async fn lose(strike: &mut Strike) -> anyhow::Result<()> {
+    let group = strike.some_group();
+    let victim = take_down(strike, group, "lost").await?;
+    let lost = lose_files(strike, victim).await;
+    strike.lasts().await;
+    strike.arena().replace(victim).await?;
+    lost?;
+    strike.met("lost directories", 1);
+    follows_again(strike, victim).await
+}
+
+/// Kills a replica of `group`, whose files are to be `what`.
+async fn take_down(
+    strike: &mut Strike,
+    group: ServiceKind,
+    what: &str,
+) -> anyhow::Result<ServiceName> {
+    let members = strike.arena().members(group).len();
+    ensure!(members > 2, "a group of {members} cannot spare a replica");
+    let victim = strike.some_replica(group).await?;
+    strike.begin(format_args!("{victim} is killed, and its files are {what}"))?;
+    strike.arena().down(victim).await?;
+    strike.world.forgetful.add(victim);
+    Ok(victim)
+}
+
+async fn lose_files(strike: &Strike, victim: ServiceName) -> anyhow::Result<()> {
+    others_know_all(strike, victim).await?;
+    let dir = strike.arena().data_dir(victim);
+    spawn_blocking(move || empty(&dir)).await??;
+    settle(strike, victim);
+    Ok(())
+}
+
 /// Starts `victim`, whose files are not what they were, and waits until it follows its leader again.
-/// Where it refuses it gets them back when the fault is to be over.
+/// Where it refuses it is replaced when the fault is to be over.
 pub(crate) async fn see_what_it_makes_of_it(
     strike: &Strike,
     victim: ServiceName,
-    backup: Backup,
 ) -> anyhow::Result<()> {
     let log = ProcessLog::open(&strike.arena().log(victim));
     strike.arena().up(victim).await?;
@@ -100,12 +120,8 @@ pub(crate) async fn see_what_it_makes_of_it(
             strike.lasts().await;
         }
     }
-    let of = backup.of.clone();
-    let restored = spawn_blocking(move || backup.restore()).await?;
-    settle(strike, victim);
-    strike.arena().up(victim).await?;
-    restored.with_context(|| format!("{}: cannot be put back", of.display()))?;
-    strike.note("its directory was put back as it was");
+    strike.arena().replace(victim).await?;
+    strike.note("it was replaced");
     follows_again(strike, victim).await
 }
 
@@ -127,22 +143,18 @@ fn what(fault: Fault) -> anyhow::Result<(Target, Damage)> {
 }
 
 /// Damages the files of `victim`, which is down, once the others of its group know all that it knew.
-async fn keep_and_damage(
+async fn damage_files(
     strike: &Strike,
     victim: ServiceName,
     target: Target,
     damage: Damage,
-) -> anyhow::Result<(Backup, Corruption)> {
+) -> anyhow::Result<Corruption> {
     others_know_all(strike, victim).await?;
     let seed = strike.planned.seed;
-    let backup = Backup::take(strike, victim).await?;
-    let damaged = spawn_blocking(move || {
-        let corruption = corrupt(&backup.of, target, damage, seed)?;
-        anyhow::Ok((backup, corruption))
-    });
-    let damaged = damaged.await?;
+    let dir = strike.arena().data_dir(victim);
+    let damaged = spawn_blocking(move || corrupt(&dir, target, damage, seed)).await?;
     settle(strike, victim);
-    damaged
+    Ok(damaged?)
 }
 
 /// Waits until the replica follows its leader, or has given up.
@@ -169,65 +181,15 @@ fn settle(strike: &Strike, victim: ServiceName) {
     }
 }
 
-impl Backup {
-    /// Of the directory of `victim`, which is down.
-    pub(crate) async fn take(strike: &Strike, victim: ServiceName) -> anyhow::Result<Self> {
-        let name = format!("{:016x}", strike.planned.seed);
-        let backup = Self {
-            of: strike.arena().data_dir(victim),
-            at: strike.world.dir.join("backups").join(name),
-        };
-        spawn_blocking(move || copy(&backup.of, &backup.at).map(|()| backup))
-            .await?
-            .context("its files cannot be copied")
-    }
-
-    /// Puts the files back, and nothing else stays.
-    fn restore(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.of)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        copy(&self.at, &self.of)?;
-        fs::remove_dir_all(&self.at)
-    }
-}
-
-/// Copies the files in `from`, and those in its directories, to `to`.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
+/// Removes everything in `dir`, which may be where a disk is mounted.
+fn empty(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let to = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?;
+            fs::remove_dir_all(entry.path())?;
         } else {
-            fs::copy(entry.path(), to)?;
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_is_put_back_as_it_was() {
-        let dir = tempfile::tempdir().unwrap();
-        let (of, at) = (dir.path().join("data"), dir.path().join("backup"));
-        fs::create_dir_all(of.join("log")).unwrap();
-        fs::write(of.join("log/one"), "one").unwrap();
-        copy(&of, &at).unwrap();
-        fs::write(of.join("log/one"), "other").unwrap();
-        fs::write(of.join("two"), "two").unwrap();
-        let backup = Backup { of: of.clone(), at };
-        backup.restore().unwrap();
-        assert_eq!(fs::read_to_string(of.join("log/one")).unwrap(), "one");
-        assert!(!of.join("two").exists() && !backup.at.exists());
-    }
 }

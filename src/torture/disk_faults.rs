@@ -10,7 +10,7 @@ use rand::seq::SliceRandom as _;
 use tokio::time::{Instant, sleep};
 
 use crate::torture::arena::GROUPS;
-use crate::torture::damage::{self, Backup};
+use crate::torture::damage;
 use crate::torture::disk::{Disk, PowerCut, SyncFault, Times};
 use crate::torture::fault::Fault;
 use crate::torture::strike::Strike;
@@ -76,10 +76,10 @@ pub(crate) async fn bad_sync(strike: &mut Strike) -> anyhow::Result<()> {
     strike.arena().down(victim).await?;
     strike.met("syncs", disk(strike, victim)?.broken_syncs());
     strike.world.forgetful.add(victim);
-    let backup = forget(strike, victim).await;
+    let forgot = forget(strike, victim).await;
     disk(strike, victim)?.repair();
-    match backup {
-        Ok(backup) => damage::see_what_it_makes_of_it(strike, victim, backup).await,
+    match forgot {
+        Ok(()) => damage::see_what_it_makes_of_it(strike, victim).await,
         Err(failure) => {
             strike.arena().up(victim).await?;
             Err(failure)
@@ -87,11 +87,9 @@ pub(crate) async fn bad_sync(strike: &mut Strike) -> anyhow::Result<()> {
     }
 }
 
-/// Cuts the power of `victim`, which is down, once the others can do without what it knew; returns
-/// its files as they were before.
-async fn forget(strike: &mut Strike, victim: ServiceName) -> anyhow::Result<Backup> {
+/// Cuts the power of `victim`, which is down, once the others can do without what it knew.
+async fn forget(strike: &mut Strike, victim: ServiceName) -> anyhow::Result<()> {
     others_know_all(strike, victim).await?;
-    let backup = Backup::take(strike, victim).await?;
     let seed = strike.planned.seed;
     // A clean cut takes the replica back in time, which it cannot notice; a torn one leaves holes.
     let cut = if strike.random.random() {
@@ -105,7 +103,7 @@ async fn forget(strike: &mut Strike, victim: ServiceName) -> anyhow::Result<Back
     strike.note(format_args!(
         "{cut:?}: lost of {files} files what was not synced, and {lost} names"
     ));
-    Ok(backup)
+    Ok(())
 }
 
 /// Waits until every other replica of `victim`'s group, which is down, has applied all that any of

@@ -70,6 +70,8 @@ pub(crate) enum Fault {
     TruncateCatalog,
     /// A bit of the file flips that says whose data directory it is.
     FlipIdentity,
+    /// A replica's files are lost for good.
+    LostFiles,
     /// A process's time of day jumps.
     ClockJump,
     /// Clients reset their connections at every point of a request.
@@ -137,7 +139,8 @@ impl Fault {
             | Self::TruncateVote
             | Self::TruncateSnapshot
             | Self::TruncateCatalog
-            | Self::FlipIdentity => Lane::Disk,
+            | Self::FlipIdentity
+            | Self::LostFiles => Lane::Disk,
             Self::ClockJump => Lane::Clock,
             Self::Resets | Self::RetryStorm | Self::HotItem => Lane::Client,
         }

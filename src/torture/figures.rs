@@ -26,6 +26,7 @@ pub(crate) struct Timeline {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
     pub(crate) trades: Outcomes,
+    pub(crate) amendments: Outcomes,
     pub(crate) lookups: Outcomes,
     pub(crate) queries: Outcomes,
 }
@@ -59,6 +60,7 @@ impl std::ops::Add for Counts {
         };
         Self {
             trades: add(self.trades, other.trades),
+            amendments: add(self.amendments, other.amendments),
             lookups: add(self.lookups, other.lookups),
             queries: add(self.queries, other.queries),
         }
@@ -71,6 +73,9 @@ pub(crate) fn count(operations: &[Operation]) -> Counts {
     for operation in operations {
         let outcomes = match operation.call {
             Call::Trade { .. } => &mut counts.trades,
+            Call::Amend { .. } => &mut counts.amendments,
+            // Nobody restocks while a cluster is tortured.
+            Call::Restock { .. } => continue,
             Call::Lookup { .. } => &mut counts.lookups,
             Call::Query { .. } => &mut counts.queries,
         };
@@ -109,7 +114,7 @@ pub(crate) fn timeline(operations: &[Operation], began: u64, ended: u64) -> Time
         let slices = match answer {
             Answer::Traded { .. } => &mut timeline.trades,
             Answer::Stock { .. } => &mut timeline.lookups,
-            Answer::Order { .. } => continue,
+            Answer::Order(_) | Answer::Amended { .. } | Answer::Restocked { .. } => continue,
         };
         let slice = at
             .checked_sub(began)

@@ -112,6 +112,11 @@ fn tiles(page: &mut String, report: &Report) {
         rest(operations.trades),
     );
     tile(
+        "orders changed",
+        grouped(operations.amendments.done),
+        rest(operations.amendments),
+    );
+    tile(
         "lookups answered",
         grouped(operations.lookups.done),
         rest(operations.lookups),

@@ -228,9 +228,14 @@ fn failures(
         .collect();
     // A run in which nothing was done, or nothing befell anybody, proves nothing.
     let least = took.as_secs().max(1);
-    for (what, done) in [
-        ("trades were accepted", operations.trades.done),
-        ("lookups were answered", operations.lookups.done),
+    for (what, done, least) in [
+        ("trades were accepted", operations.trades.done, least),
+        (
+            "changes of orders were accepted",
+            operations.amendments.done,
+            least / 4,
+        ),
+        ("lookups were answered", operations.lookups.done, least),
     ] {
         if done < least {
             failures.push(format!("no real work: {done} {what} in {took:.0?}"));
@@ -342,12 +347,14 @@ impl fmt::Display for Report {
         let seconds = self.took_ms as f64 / 1e3;
         let Counts {
             trades,
+            amendments,
             lookups,
             queries,
         } = self.operations;
         writeln!(f, "seed {}, {seconds:.1} s", self.seed)?;
         for (name, outcomes) in [
             ("trades", trades),
+            ("amendments", amendments),
             ("lookups", lookups),
             ("queries", queries),
         ] {
@@ -358,10 +365,10 @@ impl fmt::Display for Report {
             } = outcomes;
             writeln!(
                 f,
-                "{name:>9}: {done} done, {refused} refused, {unknown} unknown"
+                "{name:>10}: {done} done, {refused} refused, {unknown} unknown"
             )?;
         }
-        writeln!(f, "   orders: {}", self.orders)?;
+        writeln!(f, "    orders: {}", self.orders)?;
         writeln!(
             f,
             "\n{:<20} {:>8} {:>16}  met",

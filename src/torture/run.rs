@@ -11,9 +11,10 @@ use bazaar_client::{Config as LoadConfig, Load, Probability};
 use bazaar_history::{Evidence, clock, suite};
 use bazaar_rpc::{ServiceKind, Timestamp};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::torture::arena::{self, Arena};
-use crate::torture::clients::{self, Clients, Recorder};
+use crate::torture::clients::{self, Account, Clients, Recorder};
 use crate::torture::equipment::Equipment;
 use crate::torture::fault::Fault;
 use crate::torture::journal::Journal;
@@ -141,12 +142,11 @@ async fn torture(
 
     let histories = dir.join("histories");
     let cluster = arena.directory().cluster().to_string();
-    let items = clients::items(arena.urls().first().context("there is no frontend")?).await?;
-    let clients = Clients {
-        urls: arena.urls().into(),
-        items: items.into(),
-        recorder: Recorder::create(&histories.join("clients.ndjson"), cluster.clone())?,
-    };
+    let frontend = arena.urls().first().context("there is no frontend")?;
+    let items = clients::items(frontend).await?;
+    let account = Account::open(frontend).await?;
+    let recorder = Recorder::create(&histories.join("clients.ndjson"), cluster.clone())?;
+    let clients = Clients::new(arena.urls(), items, account, recorder);
     let forgetful = Forgetful::default();
     let mut watcher = Watcher::create(
         &histories.join("consensus.ndjson"),
@@ -164,6 +164,7 @@ async fn torture(
         dir: dir.into(),
     });
 
+    let (end, ended) = watch::channel(false);
     let faults_and_after = async {
         if config.each {
             director::one_by_one(Arc::clone(&world), schedule.clone()).await?;
@@ -173,11 +174,17 @@ async fn torture(
         let not_whole = recover(&world).await?;
         tokio::time::sleep(LEAD_OUT).await;
         handle.stop();
+        end.send_replace(true);
         anyhow::Ok(not_whole)
     };
+    let changes = clients::changes(&world.clients, seed, &ended);
     let (ended, mut not_whole) = tokio::select! {
-        both = async { tokio::join!(load.ended(), faults_and_after) } => (both.0, both.1?),
+        all = async { tokio::join!(load.ended(), faults_and_after, changes) } => {
+            all.2?;
+            (all.0, all.1?)
+        }
         seen = watcher.watch(&world.arena) => return Err(seen.err().context("the watch ended")?),
+        () = world.clients.account.keep(&world.clients.urls) => unreachable!("it is kept for ever"),
     };
     let finished = clock::now();
     world.journal.say("reading every acknowledged order back …");
@@ -342,6 +349,7 @@ mod tests {
             side: Side::Buy,
             quantity,
             key: "k".into(),
+            user: None,
         };
         let frontend = String::from("127.0.0.1:8080");
         let answer = Answer::Traded {

@@ -97,6 +97,7 @@ impl Strike {
             | Fault::TruncateSnapshot
             | Fault::TruncateCatalog
             | Fault::FlipIdentity => damage::inject(self).await,
+            Fault::LostFiles => damage::lose(self).await,
             Fault::ClockJump => process_faults::clock_jump(self).await,
             Fault::Resets | Fault::RetryStorm | Fault::HotItem => client_faults::inject(self).await,
         }

@@ -16,17 +16,6 @@ pub(crate) async fn survives(
     cluster: &Cluster,
     fault: impl AsyncFnOnce(&Cluster, &Handle),
 ) -> Report {
-    let report = survives_with(cluster, &[1, 2, 3], fault).await;
-    cluster.caught_up("order/");
-    report
-}
-
-/// As [`survives`], where only the order replicas of these ids are there in the end.
-pub(crate) async fn survives_with(
-    cluster: &Cluster,
-    replicas: &[u64],
-    fault: impl AsyncFnOnce(&Cluster, &Handle),
-) -> Report {
     let dir = tempfile::tempdir().unwrap();
     let load = Load::start(Config {
         urls: cluster
@@ -56,10 +45,10 @@ pub(crate) async fn survives_with(
     // All replicas have the same log, and in it is what was acknowledged and nothing else.
     let acknowledged = usize::try_from(report.judgement.acknowledged).unwrap();
     eventually("all logs are equal", || {
-        let logs: Vec<_> = replicas.iter().map(|id| cluster.log(*id)).collect();
+        let logs = cluster.logs(3);
         logs[0].lines().count() == 1 + acknowledged && logs.iter().all(|log| *log == logs[0])
     });
-    let log = cluster.log(replicas[0]);
+    let log = cluster.log(1);
     let numbers: Vec<_> = log
         .lines()
         .skip(1)
@@ -71,6 +60,7 @@ pub(crate) async fn survives_with(
             .enumerate()
             .all(|(place, number)| place.to_string() == *number)
     );
+    cluster.caught_up("order/");
     report
 }
 

@@ -1,10 +1,11 @@
 //! The cache: what it holds, and what it must never show.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::{Cluster, PATIENCE, eventually};
 use crate::http::{Connection, get, post};
 
 /// The names of the items in a frontend's cache.
@@ -17,6 +18,22 @@ fn cached(cache: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// Looks `names` up until the cache holds `count` of them. The first time, as a rule; but a lease that a
+/// busy machine renews late takes with it what was cached.
+async fn look_up_until_cached(at: SocketAddr, names: &[&str], count: usize) {
+    let begin = Instant::now();
+    loop {
+        for name in names {
+            get(at, &format!("/stocks/{name}")).await;
+        }
+        let cache = get(at, "/cache").await.json();
+        if cached(&cache).len() == count {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{cache}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cached_item_is_there_after_a_lookup_and_gone_after_a_trade() {
     let cluster = Cluster::start(&["--frontends", "2"]);
@@ -24,9 +41,7 @@ async fn a_cached_item_is_there_after_a_lookup_and_gone_after_a_trade() {
     for at in &cluster.http {
         let before = get(*at, "/cache").await.json();
         assert_eq!(cached(&before), Vec::<&str>::new());
-        get(*at, "/stocks/GameStart").await;
-        let after = get(*at, "/cache").await.json();
-        assert_eq!(cached(&after), ["GameStart"], "{after}");
+        look_up_until_cached(*at, &["GameStart"], 1).await;
     }
     // A trade through one frontend empties both.
     assert_eq!(post(cluster.http[0], "/orders", &buy).await.status, 200);
@@ -37,10 +52,14 @@ async fn a_cached_item_is_there_after_a_lookup_and_gone_after_a_trade() {
             get(*at, "/stocks/GameStart").await.json()["data"]["quantity"],
             99
         );
-        // The second lookup is a hit.
+        // A lookup of what is cached is a hit.
         let hits = get(*at, "/cache").await.json()["hits"].as_u64().unwrap();
-        get(*at, "/stocks/GameStart").await;
-        assert_eq!(get(*at, "/cache").await.json()["hits"], hits + 1);
+        look_up_until_cached(*at, &["GameStart"], 1).await;
+        let begin = Instant::now();
+        while get(*at, "/cache").await.json()["hits"] == hits {
+            assert!(begin.elapsed() < PATIENCE, "no lookup is a hit");
+            get(*at, "/stocks/GameStart").await;
+        }
     }
 }
 
@@ -52,10 +71,7 @@ async fn a_cache_is_bounded_and_can_be_off() {
         let cache = get(cluster.frontend(), "/cache").await.json();
         assert!(cached(&cache).len() <= 2, "{cache}");
     }
-    assert_eq!(
-        cached(&get(cluster.frontend(), "/cache").await.json()).len(),
-        2
-    );
+    look_up_until_cached(cluster.frontend(), &["MenhirCo", "FishCo"], 2).await;
     drop(cluster);
 
     let cluster = Cluster::start(&["--cache", "off"]);

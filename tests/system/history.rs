@@ -237,7 +237,7 @@ fn a_file_that_is_no_whole_history_is_named_with_its_line() {
     let lines = whole.lines().count();
     fs::write(&client, &whole[..whole.len() - 10]).unwrap();
     refuses(&format!("client.ndjson:{lines}: cut short"));
-    fs::write(&client, whole.replacen("\"version\":2", "\"version\":9", 1)).unwrap();
+    fs::write(&client, whole.replacen("\"version\":3", "\"version\":9", 1)).unwrap();
     refuses("client.ndjson:1: a history of version 9");
     fs::write(&client, "Transaction ID,Stock Name\n").unwrap();
     refuses("client.ndjson:1: not NDJSON");

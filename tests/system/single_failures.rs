@@ -8,7 +8,7 @@ use bazaar_client::Handle;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, eventually};
-use crate::faults::{survives, survives_with, trades};
+use crate::faults::{survives, trades};
 
 /// How long so many processes may take to come as far as a test wants them, on a machine that is
 /// busy with other things.
@@ -72,12 +72,12 @@ async fn kill_9_of_both_leaders_together_stops_nothing() {
     .await;
 }
 
-/// Loses the disk of the replica that `victim` chooses; the others go on without it.
+/// Loses the disk of the replica that `victim` chooses; the others go on without it, and with the one
+/// that takes its place.
 async fn survives_the_loss_of(victim: fn(&Cluster) -> String) {
     let cluster = replicated();
     let lost = victim(&cluster);
-    let survivors: Vec<u64> = (1..=3).filter(|id| format!("order/{id}") != lost).collect();
-    survives_with(&cluster, &survivors, async |cluster, handle| {
+    survives(&cluster, async |cluster, handle| {
         cluster.lose(&lost);
         more_trades(handle).await;
         cluster.control("start", &lost);
@@ -88,8 +88,60 @@ async fn survives_the_loss_of(victim: fn(&Cluster) -> String) {
         });
         more_trades(handle).await;
         assert_eq!(cluster.process(&lost)["role"], Value::Null);
+
+        cluster.control("replace", &lost);
+        more_trades(handle).await;
+        eventually("the new replica has a vote", || {
+            let role = &cluster.process(&lost)["role"];
+            role == "follower" || role == "leader"
+        });
+        // Its vote and its copy count: another one may go, with its disk.
+        let (kind, _) = lost.split_once('/').unwrap();
+        whole_again(cluster);
+        let next = cluster.leader(kind);
+        cluster.lose(&next);
+        more_trades(handle).await;
+        cluster.control("replace", &next);
+        more_trades(handle).await;
+        whole_again(cluster);
     })
     .await;
+}
+
+#[test]
+fn only_one_of_several_replicas_is_replaced_and_only_by_a_majority() {
+    let cluster = Cluster::start(&[]);
+    for (name, reason) in [
+        ("catalog/1", "bazaar catalog rebuild"),
+        ("frontend/1", "not one of several replicas"),
+        ("order/7", "no process order/7"),
+    ] {
+        let refused = cluster.command(&["replace", name]);
+        assert_eq!(refused.status.code(), Some(1), "{name}: {refused:?}");
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains(reason), "{name}: {said}");
+    }
+    cluster.control("kill", "order/1");
+    cluster.control("kill", "order/2");
+    let refused = cluster.command(&["replace", "order/2"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("no majority"), "{said}");
+    // Nothing was touched: it starts as it was.
+    cluster.control("start", "order/2");
+    cluster.control("start", "order/1");
+    cluster.caught_up("order/");
+
+    let told = cluster.command(&["replace", "order/2"]);
+    assert!(told.status.success(), "{told:?}");
+    let told = String::from_utf8(told.stdout).unwrap();
+    let aside = cluster.data_of("order/2").join("replaced-1");
+    assert!(told.contains(&aside.display().to_string()), "{told}");
+    assert!(aside.join("raft/identity.json").exists());
+    eventually("it is back", || {
+        cluster.process("order/2")["role"] == "follower"
+    });
+    cluster.caught_up("order/");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -196,7 +196,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
         (&Method::GET, path) => match path.split_at(path.rfind('/').unwrap() + 1) {
             ("/stocks/", name) => state.lookup(shared.fault, &name.replace("%20%26%20", " & ")),
             ("/orders/", number) => match state.orders.get(&number.parse().unwrap()) {
-                Some(order) => ok(&Data { data: order }),
+                Some(order) => ok(&Data {
+                    data: Standing { order, history: [] },
+                }),
                 None => problem(StatusCode::NOT_FOUND, "order number not found"),
             },
             _ => problem(StatusCode::NOT_FOUND, "no such path"),
@@ -309,6 +311,14 @@ impl State {
             _ => answer,
         }
     }
+}
+
+/// An order as it stands: nobody changes one here.
+#[derive(Serialize)]
+struct Standing<'a> {
+    #[serde(flatten)]
+    order: &'a OrderView,
+    history: [(); 0],
 }
 
 fn acknowledge(order: &OrderView, replayed: bool, versioned: bool) -> Answer {

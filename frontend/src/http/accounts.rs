@@ -4,6 +4,7 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bazaar_rpc::accounts::AccountsError;
 
+use super::time::whole_seconds;
 use crate::Error;
 use crate::auth::{AuthError, challenge};
 
@@ -63,10 +64,9 @@ pub(super) fn advise(error: &Error, status: StatusCode, headers: &mut HeaderMap)
         retry_after,
     }) = error
     {
-        // In whole seconds, and never too early.
-        let seconds = retry_after.as_millis().div_ceil(1000);
-        headers.insert(RETRY_AFTER, number(seconds.to_string()));
-        let policy = format!("\"logins\";q={limit};w={}", window.as_secs());
+        let seconds = whole_seconds(*retry_after);
+        headers.insert(RETRY_AFTER, seconds.into());
+        let policy = format!("\"logins\";q={limit};w={}", whole_seconds(*window));
         headers.insert(RATE_LIMIT_POLICY, number(policy));
         headers.insert(RATE_LIMIT, number(format!("\"logins\";r=0;t={seconds}")));
     }
@@ -74,4 +74,24 @@ pub(super) fn advise(error: &Error, status: StatusCode, headers: &mut HeaderMap)
 
 fn number(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits and ASCII signs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn whoever_comes_too_early_by_a_moment_waits_a_second() {
+        let error = Error::Accounts(AccountsError::TooManyAttempts {
+            limit: 10,
+            window: Duration::from_millis(1_500),
+            retry_after: Duration::from_nanos(1),
+        });
+        let mut headers = HeaderMap::new();
+        advise(&error, StatusCode::TOO_MANY_REQUESTS, &mut headers);
+        assert_eq!(headers[RETRY_AFTER], "1");
+        assert_eq!(headers[RATE_LIMIT_POLICY], "\"logins\";q=10;w=2");
+        assert_eq!(headers[RATE_LIMIT], "\"logins\";r=0;t=1");
+    }
 }

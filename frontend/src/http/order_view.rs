@@ -1,9 +1,7 @@
 //! An order as it is shown: what was placed, and what has become of it.
 
-use bazaar_rpc::http::OrderView;
-use bazaar_rpc::{
-    Order, OrderNumber, OrderState, OrderStatus, Quantity, ShopName, Sum, UserId, Version,
-};
+use bazaar_rpc::http::{OrderChange, OrderView};
+use bazaar_rpc::{Order, OrderState, OrderStatus, ShopName, Sum, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,22 +28,6 @@ pub(super) struct PlacedOrder {
     placed_at: String,
     /// What has changed it since, in that order.
     history: Vec<OrderChange>,
-}
-
-/// An update or a cancel of an order: a trade of the difference, with a number of its own.
-#[derive(Serialize, ToSchema)]
-struct OrderChange {
-    /// Its transaction number.
-    number: OrderNumber,
-    /// For how many units the order was before.
-    from: Quantity,
-    /// For how many it was after; 0 where this cancelled it.
-    to: Quantity,
-    /// The item's version right after it.
-    version: Version,
-    /// When a frontend received it (RFC 3339, in UTC).
-    #[schema(format = DateTime)]
-    made_at: String,
 }
 
 impl From<&OrderState> for PlacedOrder {

@@ -1,4 +1,4 @@
-//! Times of day, for people to read.
+//! Times as answers write them.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,6 +13,11 @@ pub(super) fn rfc3339(time: Timestamp) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
+/// `time` in whole seconds, as headers count it; rounded up, so that no one comes too early.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -21,5 +26,13 @@ mod tests {
     fn times_are_as_rfc_3339_has_them() {
         assert_eq!(rfc3339(Timestamp(1_500)), "1970-01-01T00:00:01.500Z");
         assert_eq!(rfc3339(Timestamp(u64::MAX)).len(), 24);
+    }
+
+    #[test]
+    fn only_no_time_at_all_is_zero_seconds() {
+        assert_eq!(whole_seconds(Duration::ZERO), 0);
+        assert_eq!(whole_seconds(Duration::from_nanos(1)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(1)), 1);
+        assert_eq!(whole_seconds(Duration::from_millis(1_001)), 2);
     }
 }

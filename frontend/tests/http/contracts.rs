@@ -6,7 +6,7 @@ use std::time::Duration;
 use bazaar_rpc::catalog::*;
 use bazaar_rpc::edit::{Edit, EditOutcome};
 use bazaar_rpc::orders::{OrderError, Orders};
-use bazaar_rpc::replica::{Leadership, Replica, ReplicaStatus};
+use bazaar_rpc::replica::{Leadership, RemoveError, Replica, ReplicaStatus};
 use bazaar_rpc::*;
 use tarpc::context::Context;
 
@@ -175,5 +175,9 @@ impl Replica for Sole {
 
     async fn status(self, _: Context) -> ReplicaStatus {
         unreachable!("no frontend asks")
+    }
+
+    async fn remove(self, _: Context, _: u64) -> Result<(), RemoveError> {
+        unreachable!("nobody asks")
     }
 }

@@ -46,9 +46,6 @@ pub(super) struct Contents {
     changed_from: usize,
 }
 
-/// What was on a disk: the names, and what of them are files with their contents.
-pub struct Backup(Vec<(PathBuf, Option<Vec<u8>>)>);
-
 /// The files by name.
 pub(super) type Names = BTreeMap<PathBuf, Node>;
 
@@ -104,31 +101,6 @@ impl Disk {
     pub fn wipe(&self) {
         let mut state = self.state();
         state.names.retain(|path, _| path == Path::new("/"));
-        state.durable_names = state.names.clone();
-    }
-
-    /// Everything that is on it, synced or not.
-    #[must_use]
-    pub fn backup(&self) -> Backup {
-        let state = self.state();
-        let nodes = state.names.iter().map(|(path, node)| match node {
-            Node::Directory => (path.clone(), None),
-            Node::File(contents) => (path.clone(), Some(lock(contents).bytes.clone())),
-        });
-        Backup(nodes.collect())
-    }
-
-    /// Puts what was there when `backup` was made, durable, in the place of everything.
-    pub fn put_back(&self, backup: Backup) {
-        let mut state = self.state();
-        let nodes = backup.0.into_iter().map(|(path, bytes)| match bytes {
-            None => (path, Node::Directory),
-            Some(bytes) => (
-                path,
-                Node::File(Arc::new(Mutex::new(Contents::durable(bytes)))),
-            ),
-        });
-        state.names = nodes.collect();
         state.durable_names = state.names.clone();
         state.names_changed = false;
     }
@@ -250,14 +222,6 @@ impl State {
 }
 
 impl Contents {
-    fn durable(bytes: Vec<u8>) -> Self {
-        Self {
-            durable: bytes.clone(),
-            changed_from: bytes.len(),
-            bytes,
-        }
-    }
-
     /// Replaces what is at `position`.
     pub(super) fn write(&mut self, position: usize, bytes: &[u8]) {
         self.changed_from = self.changed_from.min(position);

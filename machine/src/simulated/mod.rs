@@ -16,7 +16,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use connections::Connections;
-pub use disk::{Backup, Disk, Fsync};
+pub use disk::{Disk, Fsync};
 
 thread_local! {
     /// The machine whose code is running.

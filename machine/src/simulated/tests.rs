@@ -112,24 +112,6 @@ fn a_sync_that_fails_or_lies_syncs_nothing() {
 }
 
 #[test]
-fn a_disk_that_is_put_back_is_as_it_was_and_loses_nothing() {
-    let machine = machine(1);
-    let path = Path::new("/data/file");
-    run(&machine, write(path, b"old", b"new"));
-    let backup = machine.disk().backup();
-    machine.lose_power();
-    run(&machine, async {
-        write(path, b"other", b"").await;
-        write(Path::new("/more/file"), b"", b"").await;
-    });
-    machine.disk().put_back(backup);
-    machine.lose_power();
-    let left = run(&machine, async { files::read(path) });
-    assert_eq!(left.unwrap(), b"oldnew");
-    assert_eq!(machine.disk().files(), [(path.to_path_buf(), 6)]);
-}
-
-#[test]
 fn a_full_disk_takes_nothing() {
     let machine = machine(1);
     machine.disk().set_full(true);

@@ -12,7 +12,7 @@ use bazaar_rpc::connect::{Directory, serve, within};
 use bazaar_rpc::edit::{Edit, EditOutcome};
 use bazaar_rpc::naming::Registration;
 use bazaar_rpc::net::{Protocol, TcpListener, welcome};
-use bazaar_rpc::replica::{Leadership, Replica, ReplicaStatus};
+use bazaar_rpc::replica::{Leadership, RemoveError, Replica, ReplicaStatus};
 use bazaar_rpc::{
     FencingToken, Item, ItemKey, ItemName, ItemNumber, Money, Quantity, Refusal, RequestId,
     ShopName, Side, Term, Trade, TradeRequest, TradeSequence, Version,
@@ -305,6 +305,10 @@ impl Replica for TestCatalog {
     }
 
     async fn status(self, _: Context) -> ReplicaStatus {
+        unreachable!("nobody asks")
+    }
+
+    async fn remove(self, _: Context, _: u64) -> Result<(), RemoveError> {
         unreachable!("nobody asks")
     }
 }

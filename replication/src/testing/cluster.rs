@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bazaar_daemon::{Acceptor, App as _, Presence, Routes, Tasks};
 use bazaar_nameserver as nameserver;
-use bazaar_rpc::connect::Directory;
+use bazaar_rpc::connect::{Directory, client_config, client_transport};
+use bazaar_rpc::net::Protocol;
+use bazaar_rpc::replica::ReplicaClient;
 use bazaar_rpc::{ServiceKind, ServiceName};
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -24,8 +26,13 @@ use crate::{Config, Group, OpenError, ProposeError};
 /// Fewer than the tests write, so that what a replica missed can be gone.
 const KEPT_ENTRIES: u64 = 500;
 
-/// How long anything may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// How long anything may take: a machine that has other work is slow.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Commands, as texts.
+pub(crate) fn texts(range: std::ops::Range<usize>) -> impl Iterator<Item = String> {
+    range.map(|number| format!("command {number}"))
+}
 
 /// Waits for `work`, but not for ever.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
@@ -130,8 +137,17 @@ impl Cluster {
         cluster
     }
 
-    pub(crate) fn nameserver(&self) -> SocketAddr {
-        self.nameserver
+    /// Where the replicas are found.
+    pub(crate) fn directory(&self) -> Directory {
+        Directory::new("test".parse().unwrap(), self.nameserver)
+    }
+
+    /// A connection to the replica `id`, as anybody who looks for the leader has.
+    pub(crate) async fn client(&self, id: u64) -> ReplicaClient {
+        let name = ServiceName::new(ServiceKind::Order, id);
+        let directory = self.directory();
+        let stream = soon(directory.connect(name, Protocol::Replica)).await;
+        ReplicaClient::new(client_config(), client_transport(stream.unwrap())).spawn()
     }
 
     pub(crate) fn dir(&self, id: u64) -> PathBuf {
@@ -163,7 +179,7 @@ impl Cluster {
             snapshot_interval: Duration::from_secs(3600),
             kept_entries: KEPT_ENTRIES,
         };
-        let directory = Directory::new("test".parse().unwrap(), self.nameserver);
+        let directory = self.directory();
         let tasks = Tasks::new();
         let own = tasks.clone();
         let delay = self.delay;
@@ -247,6 +263,12 @@ impl Cluster {
         assert_eq!(first.len(), count);
         assert!(all.all(|other| other == first), "the replicas disagree");
         first
+    }
+
+    /// Waits until every replica that runs has applied the first `count` of [`texts`], and nothing
+    /// else.
+    pub(crate) async fn agree_on_texts(&self, count: usize) {
+        assert_eq!(self.agree(count).await, Vec::from_iter(texts(0..count)));
     }
 
     pub(crate) async fn end(mut self) {

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bazaar_client::BaseUrl;
+use bazaar_history::http::{self, Told};
 use bazaar_history::{Answer, Call, Event, Reason};
-use bazaar_rpc::http::{Data, Problem, TransactionNumber};
-use bazaar_rpc::{ItemName, Quantity, Side};
+use bazaar_rpc::ItemName;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::recorder::Session;
-use super::{Clients, INSIST_FOR, Intent};
+use super::{Clients, INSIST_FOR};
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -28,49 +28,12 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(12);
 /// The longest answer, in bytes.
 const MAX_BODY: usize = 1 << 20;
 
-/// How long to wait before a trade is sent again, once every frontend was asked.
+/// How long to wait before a request is sent again, once every frontend was asked.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// A client that records.
 pub(crate) struct Caller {
     session: Session,
-}
-
-/// The body of a trade.
-#[derive(Serialize)]
-struct NewOrder<'a> {
-    name: &'a ItemName,
-    quantity: Quantity,
-    #[serde(rename = "type")]
-    side: Side,
-}
-
-/// The body of a trade of `intent`.
-pub(super) fn body(intent: &Intent) -> Bytes {
-    let Intent {
-        item,
-        side,
-        quantity,
-        ..
-    } = intent;
-    let order = NewOrder {
-        name: item,
-        quantity: *quantity,
-        side: *side,
-    };
-    serde_json::to_vec(&order)
-        .expect("a new order is JSON")
-        .into()
-}
-
-/// The call that `intent` is, for its history.
-pub(super) fn call(intent: &Intent) -> Call {
-    Call::Trade {
-        item: intent.item.clone(),
-        side: intent.side,
-        quantity: intent.quantity,
-        key: intent.key.clone(),
-    }
 }
 
 impl Caller {
@@ -79,16 +42,34 @@ impl Caller {
         Self { session }
     }
 
-    /// Sends a trade to one frontend, once; returns whether it is known what came of it.
-    pub(crate) async fn trade(&mut self, at: &BaseUrl, intent: &Intent) -> anyhow::Result<bool> {
-        let request = Request::post("/orders")
-            .header("host", at.address())
-            .header("content-type", "application/json")
-            .header("idempotency-key", &intent.key)
-            .body(Full::new(body(intent)))?;
-        self.session.invoke(at.address(), call(intent))?;
+    /// Makes a call at one frontend, by its place, once; returns whether it is known what came of it.
+    pub(crate) async fn call(
+        &mut self,
+        clients: &Clients,
+        place: usize,
+        call: &Call,
+    ) -> anyhow::Result<bool> {
+        let at = &clients.urls[place % clients.urls.len()];
+        let request = request(at, call, &clients.account.token())?;
+        self.session.invoke(at.address(), call.clone())?;
+        let frontend = at.address().to_owned();
         let event = match send(at, request).await {
-            Ok((status, headers, body)) => outcome(at, status, &headers, &body),
+            Ok((status, headers, body)) => {
+                if status == StatusCode::UNAUTHORIZED {
+                    clients.account.is_refused();
+                }
+                let header = |name: &str| headers.get(name)?.to_str().ok();
+                match Told::by(call, status.as_u16(), header, &body) {
+                    Told::Done(answer) => Event::Ok { frontend, answer },
+                    Told::Refused(reason) => Event::Refused {
+                        frontend: Some(frontend),
+                        reason,
+                    },
+                    Told::NotDone(reason) | Told::Unknown(reason) | Told::Broken(reason) => {
+                        Event::Unknown { reason }
+                    }
+                }
+            }
             Err(Failure::Unreached(reason)) => Event::Refused {
                 frontend: None,
                 reason: Reason::Other(reason),
@@ -96,7 +77,12 @@ impl Caller {
             Err(Failure::Unanswered(reason)) => Event::Unknown { reason },
         };
         let is_known = match &event {
-            Event::Ok { .. } => true,
+            Event::Ok { answer, .. } => {
+                if let Answer::Traded { number, .. } = answer {
+                    clients.placed(*number, call);
+                }
+                true
+            }
             Event::Refused { frontend, .. } => frontend.is_some(),
             Event::Invoke { .. } | Event::Unknown { .. } => false,
         };
@@ -104,17 +90,16 @@ impl Caller {
         Ok(is_known)
     }
 
-    /// Sends a trade through one frontend after the other until it is known what came of it.
+    /// Makes a call at one frontend after the other until it is known what came of it.
     pub(crate) async fn insist(
         &mut self,
         clients: &Clients,
         first: usize,
-        intent: &Intent,
+        call: &Call,
     ) -> anyhow::Result<()> {
         let deadline = Instant::now() + INSIST_FOR;
         for attempt in 1.. {
-            let at = &clients.urls[(first + attempt) % clients.urls.len()];
-            if self.trade(at, intent).await? || Instant::now() > deadline {
+            if self.call(clients, first + attempt, call).await? || Instant::now() > deadline {
                 break;
             }
             if attempt % clients.urls.len() == 0 {
@@ -123,6 +108,23 @@ impl Caller {
         }
         Ok(())
     }
+}
+
+/// The request that `call` is.
+fn request(at: &BaseUrl, call: &Call, token: &str) -> anyhow::Result<Request<Full<Bytes>>> {
+    let http::Request {
+        method,
+        path,
+        headers,
+        body,
+    } = http::Request::new(call, token);
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    Ok(request
+        .header("host", at.address())
+        .body(Full::from(body))?)
 }
 
 /// The names of the items of the shop `stocks`.
@@ -151,7 +153,7 @@ pub(super) enum Failure {
     Unanswered(String),
 }
 
-async fn send(
+pub(super) async fn send(
     at: &BaseUrl,
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
@@ -182,33 +184,4 @@ pub(super) async fn connect(at: &BaseUrl) -> Result<TcpStream, Failure> {
     opened
         .map_err(|elapsed| unreached(&elapsed))?
         .map_err(|error| unreached(&error))
-}
-
-fn outcome(at: &BaseUrl, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Event {
-    let frontend = at.address().to_owned();
-    if status.is_success() {
-        let header = |name| headers.get(name)?.to_str().ok();
-        return match serde_json::from_slice::<Data<TransactionNumber>>(body) {
-            Ok(made) => Event::Ok {
-                frontend,
-                answer: Answer::Traded {
-                    number: made.data.transaction_number,
-                    version: header("item-version").and_then(|version| version.parse().ok()),
-                    replayed: header("idempotent-replayed") == Some("true"),
-                },
-            },
-            Err(error) => Event::Unknown {
-                reason: format!("an acknowledgement without a number: {error}"),
-            },
-        };
-    }
-    let problem = serde_json::from_slice::<Problem>(body);
-    let detail = problem.map_or_else(|_| status.to_string(), |problem| problem.detail);
-    match status {
-        StatusCode::BAD_REQUEST | StatusCode::CONFLICT => Event::Refused {
-            frontend: Some(frontend),
-            reason: Reason::Other(detail),
-        },
-        _ => Event::Unknown { reason: detail },
-    }
 }

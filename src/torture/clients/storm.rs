@@ -17,17 +17,17 @@ pub(crate) async fn storm(clients: &Clients, seed: u64, deadline: Instant) -> an
     let mut callers: Vec<_> = (0..TIMES * clients.urls.len()).map(|_| caller()).collect();
     let mut storms = 0;
     while Instant::now() < deadline {
-        let intent = clients.some_trade(&mut random);
-        let sent = callers.iter_mut().enumerate().map(async |(index, caller)| {
-            let at = &clients.urls[index % clients.urls.len()];
-            caller.trade(at, &intent).await
-        });
+        let call = clients.some_call(&mut random);
+        let sent = callers
+            .iter_mut()
+            .enumerate()
+            .map(async |(index, caller)| caller.call(clients, index, &call).await);
         let mut is_known = false;
         for answer in join_all(sent).await {
             is_known |= answer?;
         }
         if !is_known {
-            callers[0].insist(clients, 0, &intent).await?;
+            callers[0].insist(clients, 0, &call).await?;
         }
         storms += 1;
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const FORMAT: &str = "bazaar-history";
 
 /// The version of the format that this crate writes, and the only one that it reads.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// What a file's lines are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -22,10 +22,12 @@ pub mod clock;
 mod error;
 mod evidence;
 mod header;
+pub mod http;
 mod operation;
 mod reader;
 mod record;
 mod requests;
+mod restocks;
 #[cfg(test)]
 mod samples;
 pub mod suite;
@@ -39,7 +41,8 @@ pub use operation::{Operation, Operations, Outcome, Place};
 pub use reader::{Records, Source};
 pub use record::{
     AmendmentRecord, Answer, Call, ClientEvent, End, Event, FaultChange, FaultEvent, Observation,
-    OrderRecord, OrdersLine, Reason, Record, StockEnd, StockLine, StockRecord, TradeRecord,
+    OrderRecord, OrdersLine, Reason, Record, ShownOrder, StockEnd, StockLine, StockRecord,
+    TradeRecord,
 };
 pub use verdict::{Finding, Findings, MAX_FINDINGS, Verdict};
 pub use writer::Writer;

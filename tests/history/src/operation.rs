@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bazaar_rpc::{ItemName, RequestId};
 
-use crate::{Answer, Call, ClientEvent, Error, Event, Problem, Reason};
+use crate::{Answer, Call, ClientEvent, Error, Event, Problem, Reason, ShownOrder};
 
 /// Where an operation's invocation stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,12 +90,13 @@ impl Operation {
         }
     }
 
-    /// The id under which a trade is recorded; none of another operation.
+    /// The id under which a trade or an amendment is recorded; none of another operation.
     #[must_use]
     pub fn request(&self) -> Option<RequestId> {
         match &self.call {
-            Call::Trade { key, .. } => Some(RequestId::from_key(None, key)),
-            Call::Lookup { .. } | Call::Query { .. } => None,
+            Call::Trade { key, user, .. } => Some(RequestId::from_key(*user, key)),
+            Call::Amend { key, user, .. } => Some(RequestId::from_key(Some(*user), key)),
+            Call::Lookup { .. } | Call::Restock { .. } | Call::Query { .. } => None,
         }
     }
 }
@@ -122,6 +123,7 @@ impl fmt::Display for Operation {
                         available: Some(units),
                     } => write!(f, "not enough stock, {units} available"),
                     Reason::NotFound => f.write_str("not found"),
+                    Reason::Unchangeable => f.write_str("not to be changed any more"),
                     Reason::Other(reason) => f.write_str(reason),
                 }
             }
@@ -144,19 +146,41 @@ fn write_answer(f: &mut fmt::Formatter<'_>, answer: &Answer) -> fmt::Result {
             write!(f, "order {number}")?;
             version
         }
-        Answer::Order {
+        Answer::Order(order) => {
+            write!(f, "{order}")?;
+            &order.version
+        }
+        Answer::Amended {
+            number,
+            version,
+            order,
+            ..
+        } => {
+            write!(f, "{order}, by {number}")?;
+            version
+        }
+        Answer::Restocked {
             item,
-            side,
             quantity,
             version,
         } => {
-            write!(f, "{} {quantity} of {item}", side.as_str())?;
-            version
+            return write!(f, "{quantity} of {item} in stock, version {version}");
         }
     };
     match version {
         Some(version) => write!(f, ", version {version}"),
         None => Ok(()),
+    }
+}
+
+impl fmt::Display for ShownOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (side, quantity, item) = (self.side.as_str(), self.quantity, &self.item);
+        write!(f, "{side} {quantity} of {item}")?;
+        match self.changes {
+            0 => Ok(()),
+            changes => write!(f, " after {changes} changes"),
+        }
     }
 }
 
@@ -173,7 +197,29 @@ impl fmt::Display for Spoken<'_> {
                 side,
                 quantity,
                 key,
-            } => write!(f, "{} {quantity} of {item} under key {key}", side.as_str()),
+                user,
+            } => {
+                write!(f, "{} {quantity} of {item} under key {key}", side.as_str())?;
+                user.map_or(Ok(()), |user| write!(f, " for user {user}"))
+            }
+            Call::Amend {
+                order,
+                to,
+                key,
+                user,
+            } => write!(
+                f,
+                "make order {order} one of {to} under key {key} for user {user}"
+            ),
+            Call::Restock {
+                item,
+                units,
+                key,
+                user,
+            } => write!(
+                f,
+                "restock {units} of item {item} under key {key} for user {user}"
+            ),
         }
     }
 }
@@ -333,7 +379,9 @@ fn answers(operation: &Operation) -> bool {
     match (&operation.call, operation.answer()) {
         (Call::Lookup { .. }, Some(Answer::Stock { .. }))
         | (Call::Trade { .. }, Some(Answer::Traded { .. }))
-        | (Call::Query { .. }, Some(Answer::Order { .. }))
+        | (Call::Query { .. }, Some(Answer::Order(_)))
+        | (Call::Amend { .. }, Some(Answer::Amended { .. }))
+        | (Call::Restock { .. }, Some(Answer::Restocked { .. }))
         | (_, None) => true,
         (_, Some(_)) => false,
     }

@@ -5,9 +5,10 @@
 
 use std::fmt;
 
+use bazaar_rpc::http::StandingOrder;
 use bazaar_rpc::{
     Amendment, ItemName, ItemNumber, Order, OrderNumber, Quantity, RequestId, ServiceName, Side,
-    Term, Trade, TradeSequence, Version,
+    Term, Trade, TradeSequence, UserId, Version,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,31 @@ pub enum Call {
         quantity: Quantity,
         /// The idempotency key.
         key: String,
+        /// Whose order it is to be; none without an account.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<UserId>,
+    },
+    /// A change of an order: an update, or a cancel.
+    Amend {
+        /// The order's number.
+        order: OrderNumber,
+        /// For how many units it is to be; zero to cancel it.
+        to: Quantity,
+        /// The idempotency key.
+        key: String,
+        /// Who asks for it.
+        user: UserId,
+    },
+    /// More units of an item, which come from nowhere.
+    Restock {
+        /// The item's number.
+        item: ItemNumber,
+        /// How many units.
+        units: Quantity,
+        /// The idempotency key.
+        key: String,
+        /// The administrator who asks for it.
+        user: UserId,
     },
     /// An order by its number.
     Query {
@@ -136,29 +162,58 @@ pub enum Answer {
         replayed: bool,
     },
     /// An order.
-    Order {
-        /// What it traded.
-        item: ItemName,
-        /// Which way.
-        side: Side,
-        /// How many units.
-        quantity: Quantity,
-        /// The item's version right after it, where it was shown.
+    Order(ShownOrder),
+    /// An order is as it was to be, by this change or another one before it.
+    Amended {
+        /// The number of what left it so: of that change, or its own.
+        number: OrderNumber,
+        /// The item's version right after that, where it was shown.
         version: Option<Version>,
+        /// Whether this answer is marked as one that was given before.
+        replayed: bool,
+        /// How that left it.
+        order: ShownOrder,
     },
+    /// An item is restocked.
+    Restocked {
+        /// The item.
+        item: ItemName,
+        /// The units in stock right after it.
+        quantity: Quantity,
+        /// The version that it made.
+        version: Version,
+    },
+}
+
+/// An order, as it was shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShownOrder {
+    /// What it traded.
+    pub item: ItemName,
+    /// Which way.
+    pub side: Side,
+    /// For how many units it is by now.
+    pub quantity: Quantity,
+    /// The item's version right after it was made, where it was shown.
+    pub version: Option<Version>,
+    /// How many changes it has had by now.
+    pub changes: u64,
 }
 
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reason {
-    /// Fewer units were in stock than were to be bought.
+    /// Fewer units were in stock than it takes.
     NotEnoughStock {
         /// How many there were, where that was said.
         available: Option<Quantity>,
     },
     /// There is no such item, or no such order.
     NotFound,
+    /// The order cannot be changed any more.
+    Unchangeable,
     /// Anything else.
     Other(String),
 }
@@ -279,6 +334,19 @@ pub struct StockRecord {
 impl StockRecord {
     /// The version under which an item is opened.
     pub const FIRST: Version = Version(1);
+}
+
+impl From<&StandingOrder> for ShownOrder {
+    fn from(standing: &StandingOrder) -> Self {
+        let StandingOrder { order, history } = standing;
+        Self {
+            item: order.name.clone(),
+            side: order.side,
+            quantity: order.quantity,
+            version: Some(order.version),
+            changes: history.len() as u64,
+        }
+    }
 }
 
 impl From<&Trade> for TradeRecord {

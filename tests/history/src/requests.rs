@@ -1,12 +1,13 @@
-//! Trades by the request that they are: however often one was sent, it is one.
+//! Trades and amendments by the request that they are: however often one was sent, it is one.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use bazaar_rpc::{ItemName, OrderNumber, Quantity, RequestId, Side, Version};
 
 use crate::{Answer, Call, Operation, Outcome};
 
-/// A request to trade, with every operation that sent it.
+/// A request to trade or to amend, with every operation that sent it.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) id: RequestId,
@@ -16,10 +17,16 @@ pub(crate) struct Request<'a> {
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
-    pub(crate) item: &'a ItemName,
-    pub(crate) side: Side,
-    pub(crate) quantity: Quantity,
+pub(crate) enum Asked<'a> {
+    Trade {
+        item: &'a ItemName,
+        side: Side,
+        quantity: Quantity,
+    },
+    Amend {
+        order: OrderNumber,
+        to: Quantity,
+    },
 }
 
 /// What is known of a request.
@@ -44,28 +51,10 @@ pub(crate) struct Acknowledgement {
 impl<'a> Request<'a> {
     /// The requests in `operations`, in the order in which they were first sent.
     pub(crate) fn all(operations: &'a [Operation]) -> Vec<Self> {
-        let mut places = HashMap::new();
-        let mut requests: Vec<Self> = Vec::new();
-        for operation in operations {
-            let Some(id) = operation.request() else {
-                continue;
-            };
-            let place = *places.entry(id).or_insert(requests.len());
-            match requests.get_mut(place) {
-                Some(request) => request.operations.push(operation),
-                None => requests.push(Self {
-                    id,
-                    operations: vec![operation],
-                }),
-            }
-        }
-        for request in &mut requests {
-            request
-                .operations
-                .sort_by_key(|operation| operation.invoked);
-        }
-        requests.sort_by_key(|request| request.operations[0].invoked);
+        let requests = by_key(operations, Operation::request).into_iter();
         requests
+            .map(|(id, operations)| Self { id, operations })
+            .collect()
     }
 
     pub(crate) fn asked(&self) -> Asked<'a> {
@@ -75,13 +64,17 @@ impl<'a> Request<'a> {
                 side,
                 quantity,
                 ..
-            } => Asked {
+            } => Asked::Trade {
                 item,
                 side: *side,
                 quantity: *quantity,
             },
-            Call::Lookup { .. } | Call::Query { .. } => {
-                unreachable!("only trades have a request id")
+            Call::Amend { order, to, .. } => Asked::Amend {
+                order: *order,
+                to: *to,
+            },
+            Call::Lookup { .. } | Call::Restock { .. } | Call::Query { .. } => {
+                unreachable!("it is recorded in no log, and has no request id")
             }
         }
     }
@@ -93,9 +86,13 @@ impl<'a> Request<'a> {
         self.operations.iter().filter_map(|operation| {
             let Outcome::Ok {
                 at,
-                answer: Answer::Traded {
-                    number, version, ..
-                },
+                answer:
+                    Answer::Traded {
+                        number, version, ..
+                    }
+                    | Answer::Amended {
+                        number, version, ..
+                    },
                 ..
             } = operation.outcome
             else {
@@ -126,9 +123,36 @@ impl<'a> Request<'a> {
 
     /// When it may first have taken effect: when it was first sent and not refused.
     pub(crate) fn began(&self) -> Option<u64> {
-        let not_refused =
-            |operation: &&&Operation| !matches!(operation.outcome, Outcome::Refused { .. });
-        let first = self.operations.iter().find(not_refused);
-        first.map(|operation| operation.invoked)
+        began(&self.operations)
     }
+}
+
+/// The operations that have a key, by that: in the order in which each key was first sent, and of each
+/// in the order of their invocation.
+pub(crate) fn by_key<K: Copy + Eq + Hash>(
+    operations: &[Operation],
+    key: impl Fn(&Operation) -> Option<K>,
+) -> Vec<(K, Vec<&Operation>)> {
+    let mut places = HashMap::new();
+    let mut sent: Vec<(K, Vec<&Operation>)> = Vec::new();
+    for operation in operations {
+        let Some(key) = key(operation) else { continue };
+        let place = *places.entry(key).or_insert(sent.len());
+        match sent.get_mut(place) {
+            Some((_, same)) => same.push(operation),
+            None => sent.push((key, vec![operation])),
+        }
+    }
+    for (_, same) in &mut sent {
+        same.sort_by_key(|operation| operation.invoked);
+    }
+    sent.sort_by_key(|(_, same)| same[0].invoked);
+    sent
+}
+
+/// When one of these, which are in the order of their invocation, was first sent and not refused.
+pub(crate) fn began(operations: &[&Operation]) -> Option<u64> {
+    let refused = |operation: &Operation| matches!(operation.outcome, Outcome::Refused { .. });
+    let mut sent = operations.iter().filter(|operation| !refused(operation));
+    sent.next().map(|operation| operation.invoked)
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bazaar_rpc::{
-    ItemName, ItemNumber, OrderNumber, Quantity, RequestId, Side, TradeSequence, Version,
+    ItemName, ItemNumber, OrderNumber, Quantity, RequestId, Side, TradeSequence, UserId, Version,
 };
 
 use crate::{
     AmendmentRecord, Answer, Call, Operation, OrderLog, OrderRecord, Outcome, Place, Reason,
-    StockRecord, StockReport, TradeRecord, Verdict,
+    ShownOrder, StockRecord, StockReport, TradeRecord, Verdict,
 };
 
 /// When an operation was invoked, and when completed.
@@ -55,6 +55,7 @@ pub(crate) fn trade(side: Side, quantity: u64, key: &str) -> Call {
         side,
         quantity: units(quantity),
         key: key.into(),
+        user: None,
     }
 }
 
@@ -85,6 +86,72 @@ pub(crate) fn bought(span: Span, number: u64, version: u64) -> Operation {
         number,
         version,
     )
+}
+
+/// A change of an order to so many units.
+pub(crate) fn amend(order: u64, to: u64, key: &str) -> Call {
+    Call::Amend {
+        order: OrderNumber(order),
+        to: units(to),
+        key: key.into(),
+        user: UserId(1),
+    }
+}
+
+/// An acknowledged change of a purchase that made version 2; it is recorded under `number`, which is also
+/// how many changes the order has had by then.
+pub(crate) fn amended(span: Span, order: u64, to: u64, number: u64, version: u64) -> Operation {
+    let answer = Answer::Amended {
+        number: OrderNumber(number),
+        version: Some(Version(version)),
+        replayed: false,
+        order: shown(to, number),
+    };
+    let call = amend(order, to, &format!("amendment {number}"));
+    operation(span.0, call, ok(span.1, answer))
+}
+
+/// A restock of the item.
+pub(crate) fn restock(units: u64, key: &str) -> Call {
+    Call::Restock {
+        item: ItemNumber(1),
+        units: self::units(units),
+        key: key.into(),
+        user: UserId(1),
+    }
+}
+
+/// An acknowledged restock, which left so many units in stock under a version.
+pub(crate) fn restocked(
+    span: Span,
+    units: u64,
+    key: &str,
+    (quantity, version): (u64, u64),
+) -> Operation {
+    let answer = Answer::Restocked {
+        item: item(),
+        quantity: self::units(quantity),
+        version: Version(version),
+    };
+    operation(span.0, restock(units, key), ok(span.1, answer))
+}
+
+/// A look at an order, for so many units after so many changes.
+pub(crate) fn queried(span: Span, order: u64, quantity: u64, changes: u64) -> Operation {
+    let number = OrderNumber(order);
+    let answer = Answer::Order(shown(quantity, changes));
+    operation(span.0, Call::Query { number }, ok(span.1, answer))
+}
+
+/// A purchase that made version 2.
+fn shown(quantity: u64, changes: u64) -> ShownOrder {
+    ShownOrder {
+        item: item(),
+        side: Side::Buy,
+        quantity: units(quantity),
+        version: Some(Version(2)),
+        changes,
+    }
 }
 
 /// A request of unknown outcome.

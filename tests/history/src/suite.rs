@@ -13,7 +13,8 @@ use crate::{Evidence, Kind, Verdict};
 /// How to check.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Nobody else has ever traded: every order in the logs must be of a request in the histories.
+    /// Nobody else has ever traded, or restocked what is restocked here: every order in the logs, and
+    /// every such restock, must be of a request in the histories.
     pub is_complete: bool,
     /// See [`linearizability::Options::without_log`].
     pub without_log: bool,
@@ -120,7 +121,7 @@ pub fn check(evidence: &Evidence, options: &Options) -> Report {
             "bank",
             "initial + restocked - written off + sold - bought = quantity, never negative, always",
             &[Kind::Orders, Kind::Stock],
-            || bank::check(orders, stocks),
+            || bank::check(operations, orders, stocks, options.is_complete),
         ),
         suite.run(
             "freshness",

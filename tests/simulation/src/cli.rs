@@ -97,7 +97,7 @@ pub struct Planted {
     pub bug: Option<Bug>,
 
     /// The most seeds that are tried for one bug.
-    #[arg(long, default_value = "40", value_name = "N")]
+    #[arg(long, default_value = "100", value_name = "N")]
     pub seeds: u64,
 
     /// How long each run is, in simulated time.

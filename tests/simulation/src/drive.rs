@@ -11,6 +11,7 @@ use bazaar_daemon::planted::plant;
 use bazaar_history::ClientEvent;
 use bazaar_rpc::ServiceKind;
 
+use crate::accounts::Tokens;
 use crate::cli::One;
 use crate::faults::{Injector, Schedule};
 use crate::observer::{Observer, elections, holdings};
@@ -69,6 +70,7 @@ fn simulate(one: &One) -> anyhow::Result<Report> {
     let (recorder, shared) = (Recorder::default(), Arc::new(Shared::default()));
     let workload = Workload {
         frontends: frontends.collect(),
+        tokens: Arc::new(Tokens::new()),
         seed: one.seed,
         ends: start + one.duration,
         calm: start + schedule.end(),

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bazaar_daemon::{App, Flags, Tasks, in_one_line};
 use bazaar_machine::Machine;
+use bazaar_rpc::connect::Directory;
 use bazaar_rpc::{ServiceKind, ServiceName};
 use tokio::sync::Notify;
 
-use crate::{Probe, Settings};
+use crate::{Probe, Settings, accounts};
 
 /// Where the name server listens.
 const NAMESERVER_PORT: u16 = 9090;
@@ -137,10 +138,18 @@ async fn process(name: ServiceName, flags: Flags, settings: &Settings, host: &Ho
             host.run::<bazaar_frontend::App>(config, |_| Probe::Other)
                 .await;
         }
-        ServiceKind::Accounts | ServiceKind::Supervisor => {
-            unreachable!("a world has no {}", name.kind)
+        ServiceKind::Accounts => {
+            host.run::<accounts::App>(accounts::Config { flags }, |_| Probe::Other)
+                .await;
         }
+        ServiceKind::Supervisor => unreachable!("a world has no {}", name.kind),
     }
+}
+
+/// The directory of the cluster's services, for whoever is none of them.
+pub(crate) fn directory(nameserver: IpAddr) -> Directory {
+    let nobody = ServiceName::new(ServiceKind::Supervisor, 1);
+    flags(nobody, nameserver).directory()
 }
 
 fn flags(name: ServiceName, nameserver: IpAddr) -> Flags {

@@ -42,13 +42,15 @@ struct Catch {
 fn profile(bug: Bug) -> Profile {
     match bug {
         Bug::AcknowledgeBeforeFsync | Bug::SnapshotRenamedWithoutFsync => Profile::Power,
-        Bug::NoRequestCheck | Bug::OutboxForgottenTooEarly | Bug::OutboxNotRecovered => {
-            Profile::Kill
-        }
+        Bug::NoRequestCheck
+        | Bug::EditsForgotten
+        | Bug::OutboxForgottenTooEarly
+        | Bug::OutboxNotRecovered => Profile::Kill,
         Bug::SnapshotWithoutRequestIds => Profile::CatchUp,
         Bug::FillAfterInvalidation
         | Bug::LeaseCountedFromReceipt
         | Bug::LookupOfUnsettled
+        | Bug::AmendmentsAtOnce
         | Bug::AcknowledgeBeforeInvalidation => Profile::Slow,
         Bug::ReadByDeposedLeader | Bug::LeaseByDeposedLeader | Bug::NoWaitForUnknownLeases => {
             Profile::Lease
@@ -57,6 +59,7 @@ fn profile(bug: Bug) -> Profile {
         Bug::NoFencing => Profile::Depose,
         Bug::CacheOutlivesLease => Profile::Partition,
         Bug::UnknownToldAsRefused => Profile::Outage,
+        Bug::EmptyDiskKeepsItsVote => Profile::Replace,
     }
 }
 

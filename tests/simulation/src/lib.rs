@@ -15,6 +15,7 @@
 
 #![cfg(feature = "simulate")]
 
+mod accounts;
 mod children;
 mod cli;
 mod clock;
@@ -25,6 +26,7 @@ mod hunt;
 mod links;
 mod log;
 mod observer;
+mod operator;
 mod probe;
 mod report;
 mod runner;

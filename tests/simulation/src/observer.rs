@@ -163,7 +163,7 @@ impl Observer {
     ) {
         let term = status.leadership.term;
         let highest = self.terms.entry(status.name).or_default();
-        if term < *highest && injector.is_some_and(|it| it.lied().contains(&status.name)) {
+        if term < *highest && injector.is_some_and(|it| it.may_forget(status.name)) {
             // It has lost what its disk said it had.
             return;
         }

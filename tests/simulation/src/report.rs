@@ -37,7 +37,11 @@ pub struct Work {
     pub operations: u64,
     /// Trades that were acknowledged.
     pub trades: u64,
-    /// Trades of which nobody was told what became.
+    /// Amendments that were acknowledged.
+    pub amendments: u64,
+    /// Restocks that were acknowledged.
+    pub restocks: u64,
+    /// Trades and amendments of which nobody was told what became.
     pub unknown: u64,
     /// Answers that were marked as given before.
     pub replayed: u64,
@@ -114,6 +118,8 @@ impl std::ops::AddAssign for Work {
     fn add_assign(&mut self, other: Self) {
         self.operations += other.operations;
         self.trades += other.trades;
+        self.amendments += other.amendments;
+        self.restocks += other.restocks;
         self.unknown += other.unknown;
         self.replayed += other.replayed;
         self.lookups += other.lookups;

@@ -14,9 +14,11 @@ use crate::faults::Profile;
 use crate::report::{Finding, Report, Work};
 use crate::{clock, drive, hunt, log};
 
-/// The fewest acknowledged trades and answered lookups in a run, for each ten seconds of it: what
-/// has done less has proved nothing.
+/// The fewest trades, answered lookups, amendments and restocks in a run, for each ten seconds of it:
+/// what has done less has proved nothing.
 const LEAST_WORK: u64 = 20;
+const LEAST_AMENDMENTS: u64 = 5;
+const LEAST_RESTOCKS: u64 = 1;
 
 /// Does what the command line asks for.
 ///
@@ -93,14 +95,23 @@ fn run(many: &Many) -> anyhow::Result<()> {
 
 /// Adds the check that there was something to check.
 fn add_load_check(report: &mut Report, duration: Duration) {
-    let least = LEAST_WORK * (duration.as_secs() / 10);
+    let least = |of: u64| of * (duration.as_secs() / 10);
     let Work {
-        trades, lookups, ..
+        trades,
+        amendments,
+        restocks,
+        lookups,
+        ..
     } = report.work;
-    let finding = if trades >= least && lookups >= least {
+    let is_enough = trades.min(lookups) >= least(LEAST_WORK)
+        && amendments >= least(LEAST_AMENDMENTS)
+        && restocks >= least(LEAST_RESTOCKS);
+    let finding = if is_enough {
         Finding::Ok
     } else {
-        let what = format!("{trades} trades and {lookups} lookups, where {least} are the least");
+        let what = format!(
+            "{trades} trades, {amendments} amendments, {restocks} restocks and {lookups} lookups"
+        );
         Finding::Unknown(format!("the load did no real work: {what}"))
     };
     report.checks.insert("load".into(), finding);
@@ -160,6 +171,8 @@ impl Total {
             "wall",
             "operations",
             "trades",
+            "amendments",
+            "restocks",
             "unknown",
             "lookups",
             "replayed",
@@ -171,6 +184,8 @@ impl Total {
             format!("{:.1} min", wall.as_secs_f64() / 60.0),
             work.operations.to_string(),
             work.trades.to_string(),
+            work.amendments.to_string(),
+            work.restocks.to_string(),
             work.unknown.to_string(),
             work.lookups.to_string(),
             work.replayed.to_string(),

@@ -88,7 +88,15 @@ fn work(evidence: &Evidence) -> Work {
         unknown: count(|one| {
             one.request().is_some() && matches!(one.outcome, Outcome::Unknown { .. })
         }),
-        replayed: count(|one| matches!(one.answer(), Some(Answer::Traded { replayed: true, .. }))),
+        replayed: count(|one| {
+            let is_replayed = |answer| match answer {
+                &Answer::Traded { replayed, .. } | &Answer::Amended { replayed, .. } => replayed,
+                Answer::Stock { .. } | Answer::Order(_) | Answer::Restocked { .. } => false,
+            };
+            one.answer().is_some_and(is_replayed)
+        }),
+        amendments: count(|one| matches!(one.answer(), Some(Answer::Amended { .. }))),
+        restocks: count(|one| matches!(one.answer(), Some(Answer::Restocked { .. }))),
         lookups: count(|one| matches!(one.answer(), Some(Answer::Stock { .. }))),
         orders: logs.max().unwrap_or_default() as u64,
         elections: 0,

@@ -18,8 +18,9 @@ use mad_turmoil::time::SimClocksGuard;
 use rand::SeedableRng as _;
 use turmoil::Sim;
 
-use crate::hosts::{HTTP_PORT, Host, software};
+use crate::hosts::{HTTP_PORT, Host, directory, software};
 use crate::links::{Fault, Links};
+use crate::operator::Operator;
 use crate::{Probe, Settings, Trace};
 
 /// The panics in this process, on whichever machine.
@@ -34,6 +35,9 @@ const TCP_CAPACITY: usize = 1024;
 /// How often it is noted how far the replicas are.
 const NOTES: Duration = Duration::from_millis(20);
 
+/// The name of the operator's machine.
+const OPERATOR: &str = "operator";
+
 /// A cluster on simulated machines.
 ///
 /// What is done to it is done between two steps, by its methods; its clients are tasks of their own
@@ -44,6 +48,7 @@ pub struct World {
     /// The addresses of all hosts and clients, by name.
     addresses: BTreeMap<String, IpAddr>,
     links: Links,
+    operator: Rc<Operator>,
     trace: Trace,
     /// What was last seen of each replica.
     seen: BTreeMap<ServiceName, (Leadership, Option<u64>)>,
@@ -94,6 +99,7 @@ impl World {
             hosts: BTreeMap::new(),
             addresses: BTreeMap::new(),
             links: Links::new(settings.seed),
+            operator: Rc::default(),
             trace: Trace::default(),
             seen: BTreeMap::new(),
             next_look: Duration::ZERO,
@@ -102,6 +108,7 @@ impl World {
         };
         let counts = [
             (ServiceKind::Nameserver, 1),
+            (ServiceKind::Accounts, 1),
             (ServiceKind::Catalog, settings.catalogs),
             (ServiceKind::Order, settings.orders),
             (ServiceKind::Frontend, settings.frontends),
@@ -111,7 +118,24 @@ impl World {
                 world.add(ServiceName::new(kind, id), settings);
             }
         }
+        world.add_operator(settings);
         world
+    }
+
+    fn add_operator(&mut self, settings: &Settings) {
+        let address = self.sim.lookup(OPERATOR);
+        self.addresses.insert(OPERATOR.into(), address);
+        let machine = Host::new(address, settings).machine;
+        let operator = self.operator.clone();
+        let directory = directory(self.address("nameserver/1"));
+        self.sim.host(OPERATOR, move || {
+            let (machine, operator, directory) =
+                (machine.clone(), operator.clone(), directory.clone());
+            async move {
+                machine.run(operator.work(directory)).await;
+                Ok(())
+            }
+        });
     }
 
     fn add(&mut self, name: ServiceName, settings: &Settings) {
@@ -290,6 +314,26 @@ impl World {
         let address = self.address(name);
         self.sim.bounce(name.to_string());
         self.links.set_dark(address, None);
+    }
+
+    /// Replaces the disk of a process, which does not run, by an empty one.
+    pub fn replace_disk(&mut self, name: ServiceName) {
+        self.note(format_args!("{name} gets an empty disk"));
+        self.machine(name).disk().wipe();
+    }
+
+    /// Has the operator have the group of a replica remove it. [`World::has_removed`] says when that
+    /// is done.
+    pub fn remove(&mut self, name: ServiceName) {
+        self.note(format_args!("remove {name}"));
+        let others = self.names();
+        let others = others.filter(|other| other.kind == name.kind && *other != name);
+        self.operator.remove(name, others.collect());
+    }
+
+    /// Whether a replica has been removed from its group; says so once.
+    pub fn has_removed(&mut self, name: ServiceName) -> bool {
+        self.operator.has_removed(name)
     }
 
     /// Stops a process from running, as SIGSTOP does. Clocks and timers go on.

@@ -43,17 +43,17 @@ fn a_run_that_breaks_a_promise_fails() {
     assert!(text(&failed).contains("VIOLATION"), "{}", text(&failed));
 }
 
-/// A disk that lies may leave a catalog nothing that it could start with. It is started with what it
-/// had instead, or a second such disk would take the group's majority away for good.
+/// A disk that lies may leave a catalog nothing that it could start with. It is replaced, or a second
+/// such disk would take the group's majority away for good.
 #[test]
-fn a_replica_that_refuses_its_files_gets_them_back() {
+fn a_replica_that_refuses_its_files_is_replaced() {
     let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/refused.txt");
     let shown = (803..823).find_map(|seed: u32| {
         let seed = seed.to_string();
         let output = simulate(&["seed", &seed, "--profile", "disk", "--trace", file]);
         assert!(output.status.success(), "{}", text(&output));
         let trace = std::fs::read_to_string(file).unwrap();
-        let (_, after) = trace.split_once(" gets its disk back")?;
+        let (_, after) = trace.split_once(" gets an empty disk")?;
         let serves = |line: &str| line.contains("catalog/") && line.contains(" applied ");
         Some(after.lines().any(serves))
     });

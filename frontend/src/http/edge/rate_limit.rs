@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::EdgeFlags;
+use crate::http::time::whole_seconds;
 
 /// The places in the table; 8 bytes each.
 const PLACES: usize = 1 << 16;
@@ -51,7 +52,7 @@ impl Budget {
     /// How long to wait with the next request, in whole seconds, and one at least.
     #[must_use]
     pub(super) fn wait(self) -> u64 {
-        seconds(self.next).max(1)
+        whole_seconds(self.next).max(1)
     }
 }
 
@@ -62,7 +63,10 @@ impl RateLimit {
         let rate = flags.rate_limit?;
         let burst = flags.rate_burst.unwrap_or(rate).get();
         let interval = Duration::from_secs(1) / rate.get();
-        let policy = format!("\"address\";q={burst};w={}", seconds(interval * burst));
+        let policy = format!(
+            "\"address\";q={burst};w={}",
+            whole_seconds(interval * burst)
+        );
         Some(Self {
             interval,
             burst,
@@ -111,7 +115,7 @@ impl RateLimit {
 
     /// Tells the client what is left, beside what it is told of other limits.
     pub(super) fn tell(&self, budget: Budget, headers: &mut HeaderMap) {
-        let (remaining, reset) = (budget.remaining, seconds(budget.whole));
+        let (remaining, reset) = (budget.remaining, whole_seconds(budget.whole));
         let limit = HeaderValue::try_from(format!("\"address\";r={remaining};t={reset}"));
         headers.append(POLICY, self.policy.clone());
         headers.append(LIMIT, limit.expect("digits are visible ASCII"));
@@ -129,11 +133,6 @@ fn network(peer: IpAddr) -> IpAddr {
 fn nanoseconds(time: Duration) -> u64 {
     // 2^64 nanoseconds are 584 years.
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Whole seconds, rounded up.
-fn seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 #[cfg(test)]

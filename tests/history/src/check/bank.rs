@@ -9,13 +9,15 @@
 //! After Jepsen's bank test (<https://github.com/jepsen-io/jepsen>, `tests/bank`): units of stock for
 //! money. It takes time in proportion to orders times replicas.
 
+mod restocks;
+
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use bazaar_rpc::{ItemNumber, Side, TradeSequence, Version};
 
 use crate::verdict::Findings;
-use crate::{OrderLog, StockRecord, StockReport, TradeRecord, Verdict};
+use crate::{Operation, OrderLog, StockRecord, StockReport, TradeRecord, Verdict};
 
 /// An item as it began, and what is known of its edits.
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +72,15 @@ fn edited(record: &StockRecord) -> i128 {
 
 type Items<'a> = HashMap<ItemNumber, Item<'a>>;
 
-/// Checks `logs`, and what `stocks` make of them.
+/// Checks `logs`, and what `stocks` make of them and of the restocks in `operations`. Where
+/// `is_complete`, nobody else has restocked those items.
 #[must_use]
-pub fn check(logs: &[OrderLog], stocks: &[StockReport]) -> Verdict {
+pub fn check(
+    operations: &[Operation],
+    logs: &[OrderLog],
+    stocks: &[StockReport],
+    is_complete: bool,
+) -> Verdict {
     let mut findings = Findings::default();
     let items = items(stocks, &mut findings);
     for log in logs {
@@ -88,6 +96,7 @@ pub fn check(logs: &[OrderLog], stocks: &[StockReport]) -> Verdict {
     for stock in stocks {
         check_stock(stock, &recorded, &items, &mut findings);
     }
+    restocks::check(operations, stocks, is_complete, &mut findings);
     findings.verdict()
 }
 
@@ -221,6 +230,10 @@ fn check_stock(
 mod tests {
     use super::*;
     use crate::samples::{finding, log, order, stock, units};
+
+    fn check(logs: &[OrderLog], stocks: &[StockReport]) -> Verdict {
+        super::check(&[], logs, stocks, false)
+    }
 
     #[test]
     fn replicas_at_several_positions_of_one_log_are_as_it_should_be() {

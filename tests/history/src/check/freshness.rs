@@ -1,26 +1,40 @@
 //! A lookup that starts after a trade was acknowledged, on any frontend, shows at least that version;
-//! lookups of an item never go back; and an order that was acknowledged is found by its number.
+//! lookups of an item never go back; and an order that was acknowledged is found by its number, with
+//! every change that was acknowledged.
 //!
 //! Real time is what counts: an operation starts after another if it was invoked later than the
 //! other was completed. Where versions are shown this is what linearizability demands of them, found
 //! without a search, in n log n time; each finding names the two operations that contradict each
 //! other.
 
-use std::collections::{BTreeMap, HashMap};
+mod orders;
 
-use bazaar_rpc::{ItemName, OrderNumber, Quantity, Side, Version};
+use std::collections::BTreeMap;
 
-use crate::requests::{Fate, Request};
+use bazaar_rpc::{ItemName, Version};
+
+use crate::requests::{Asked, Fate, Request};
+use crate::restocks::Restock;
 use crate::verdict::Findings;
-use crate::{Answer, Call, Operation, Outcome, Reason, Verdict};
+use crate::{Answer, Call, Operation, Verdict};
 
 /// An operation that showed a version of an item.
 struct Shown<'a> {
     operation: &'a Operation,
+    sort: Sort,
     version: Version,
-    is_trade: bool,
     began: u64,
     ended: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    /// Shows the newest version that there was at some moment while it was under way.
+    Lookup,
+    /// Made a version of its own. So does a restock.
+    Trade,
+    /// Made one as well, or found one made by another: so it may be older than the operation.
+    Amendment,
 }
 
 /// Checks `operations`.
@@ -31,10 +45,13 @@ pub fn check(operations: &[Operation]) -> Verdict {
     let mut blind = 0_u64;
     let mut items: BTreeMap<&ItemName, Vec<Shown<'_>>> = BTreeMap::new();
     for operation in operations {
-        let (Call::Lookup { item }, Some(Answer::Stock { version, .. }), Some(ended)) =
-            (&operation.call, operation.answer(), operation.completed())
-        else {
+        let (Some(answer), Some(ended)) = (operation.answer(), operation.completed()) else {
             continue;
+        };
+        let (item, version, sort) = match (&operation.call, answer) {
+            (Call::Lookup { item }, Answer::Stock { version, .. }) => (item, version, Sort::Lookup),
+            (_, Answer::Amended { order, version, .. }) => (&order.item, version, Sort::Amendment),
+            _ => continue,
         };
         let Some(version) = *version else {
             blind += 1;
@@ -42,14 +59,16 @@ pub fn check(operations: &[Operation]) -> Verdict {
         };
         items.entry(item).or_default().push(Shown {
             operation,
+            sort,
             version,
-            is_trade: false,
             began: operation.invoked,
             ended,
         });
     }
     for request in &requests {
-        let (Fate::Acknowledged(first), Some(began)) = (request.fate(), request.began()) else {
+        let (Asked::Trade { item, .. }, Fate::Acknowledged(first), Some(began)) =
+            (request.asked(), request.fate(), request.began())
+        else {
             continue;
         };
         let Some(version) = first.version else {
@@ -60,10 +79,23 @@ pub fn check(operations: &[Operation]) -> Verdict {
             .operations
             .iter()
             .find(|one| one.completed() == Some(first.at));
-        items.entry(request.asked().item).or_default().push(Shown {
+        items.entry(item).or_default().push(Shown {
             operation: told.unwrap_or(&request.operations[0]),
+            sort: Sort::Trade,
             version,
-            is_trade: true,
+            began,
+            ended: first.at,
+        });
+    }
+    let restocks = Restock::all(operations);
+    for restock in &restocks {
+        let (Some(first), Some(began)) = (restock.acknowledged(), restock.began()) else {
+            continue;
+        };
+        items.entry(first.name).or_default().push(Shown {
+            operation: first.operation,
+            sort: Sort::Trade,
+            version: first.version,
             began,
             ended: first.at,
         });
@@ -71,7 +103,7 @@ pub fn check(operations: &[Operation]) -> Verdict {
     for (item, shown) in &items {
         check_item(item, shown, &mut findings);
     }
-    check_queries(operations, &mut findings);
+    orders::check(operations, &mut findings);
     if findings.count == 0 && blind > 0 {
         return Verdict::Unknown(format!(
             "{blind} answers did not say which version they show"
@@ -95,20 +127,19 @@ fn check_item(item: &ItemName, shown: &[Shown<'_>], findings: &mut Findings) {
             }
         }
         let Some(newest) = newest else { continue };
-        // A trade makes a version of its own, later than all that were there when it began.
-        let due = if one.is_trade {
-            newest.version.next()
-        } else {
-            newest.version
+        let (stale, due) = match one.sort {
+            Sort::Lookup => ("lookup", newest.version),
+            // Later than all that were there when it began.
+            Sort::Trade => ("trade", newest.version.next()),
+            Sort::Amendment => continue,
         };
         if one.version < due {
             let what = || {
-                let stale = if one.is_trade { "trade" } else { "lookup" };
                 let (shown, seen) = (one.version, newest.version);
-                let by = if newest.is_trade {
-                    "made by a trade that had been acknowledged"
-                } else {
-                    "shown by a lookup that had been answered"
+                let by = match newest.sort {
+                    Sort::Lookup => "shown by a lookup that had been answered",
+                    Sort::Trade => "made by a trade that had been acknowledged",
+                    Sort::Amendment => "shown by an amendment that had been acknowledged",
                 };
                 format!("a stale {stale} of {item}: version {shown}, after version {seen} was {by}")
             };
@@ -117,115 +148,12 @@ fn check_item(item: &ItemName, shown: &[Shown<'_>], findings: &mut Findings) {
     }
 }
 
-/// What an order is, and who was told so, when.
-struct Known<'a> {
-    what: (&'a ItemName, Side, Quantity, Option<Version>),
-    operation: &'a Operation,
-    at: u64,
-}
-
-fn check_queries(operations: &[Operation], findings: &mut Findings) {
-    let mut known: HashMap<OrderNumber, Known<'_>> = HashMap::new();
-    for operation in operations {
-        let Some((number, one)) = tells_of_order(operation) else {
-            continue;
-        };
-        match known.get_mut(&number) {
-            None => {
-                known.insert(number, one);
-            }
-            Some(first) => {
-                if !agree(first.what, one.what) {
-                    let what = || format!("order {number} was shown as two different orders");
-                    findings.add(what, [first.operation, operation]);
-                }
-                if one.at < first.at {
-                    *first = one;
-                }
-            }
-        }
-    }
-    for operation in operations {
-        let (
-            Call::Query { number },
-            Outcome::Refused {
-                reason: Reason::NotFound,
-                ..
-            },
-        ) = (&operation.call, &operation.outcome)
-        else {
-            continue;
-        };
-        if let Some(first) = known
-            .get(number)
-            .filter(|first| first.at < operation.invoked)
-        {
-            let what = || format!("order {number} was not found, after it had been shown");
-            findings.add(what, [first.operation, operation]);
-        }
-    }
-}
-
-/// The order that an operation was told of.
-fn tells_of_order(operation: &Operation) -> Option<(OrderNumber, Known<'_>)> {
-    let at = operation.completed()?;
-    let (number, what) = match (&operation.call, operation.answer()?) {
-        (
-            Call::Trade {
-                item,
-                side,
-                quantity,
-                ..
-            },
-            Answer::Traded {
-                number, version, ..
-            },
-        ) => (*number, (item, *side, *quantity, *version)),
-        (
-            Call::Query { number },
-            Answer::Order {
-                item,
-                side,
-                quantity,
-                version,
-            },
-        ) => (*number, (item, *side, *quantity, *version)),
-        _ => return None,
-    };
-    let known = Known {
-        what,
-        operation,
-        at,
-    };
-    Some((number, known))
-}
-
-type What<'a> = (&'a ItemName, Side, Quantity, Option<Version>);
-
-fn agree(one: What<'_>, other: What<'_>) -> bool {
-    let versions = match (one.3, other.3) {
-        (Some(one), Some(other)) => one == other,
-        (None, _) | (_, None) => true,
-    };
-    versions && (one.0, one.1, one.2) == (other.0, other.1, other.2)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::samples::{bought, finding, item, lookup, ok, operation, refused, trade, traded};
-    use crate::samples::{units, unknown};
+    use bazaar_rpc::Side;
 
-    fn query((invoked, at): (u64, u64), number: u64, version: u64) -> Operation {
-        let answer = Answer::Order {
-            item: item(),
-            side: Side::Buy,
-            quantity: units(1),
-            version: Some(Version(version)),
-        };
-        let number = OrderNumber(number);
-        operation(invoked, Call::Query { number }, ok(at, answer))
-    }
+    use super::*;
+    use crate::samples::{amended, bought, finding, lookup, ok, trade, traded, units, unknown};
 
     #[test]
     fn lookups_that_show_what_was_acknowledged_or_is_under_way_are_as_it_should_be() {
@@ -240,7 +168,6 @@ mod tests {
             lookup((11, 30), 98, 3),
             // Sent again, it is answered as it was first.
             traded((40, 41), trade(Side::Buy, 1, "0"), 0, 2),
-            query((50, 51), 0, 2),
         ];
         assert_eq!(check(&operations), Verdict::Ok);
     }
@@ -274,15 +201,19 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_is_gone_or_has_changed_is_found() {
-        let number = OrderNumber(0);
-        let gone = refused((5, 6), Call::Query { number }, Reason::NotFound);
-        let found = finding(check(&[bought((1, 2), 0, 2), gone.clone()]));
-        assert!(found.contains("was not found"), "{found}");
-        // Asked for before it was acknowledged, it need not be there.
-        assert_eq!(check(&[bought((1, 5), 0, 2), gone]), Verdict::Ok);
-        let found = finding(check(&[bought((1, 2), 0, 2), query((3, 4), 0, 3)]));
-        assert!(found.contains("two different orders"), "{found}");
+    fn a_lookup_of_what_was_before_an_acknowledged_amendment_is_found() {
+        let stale = lookup((5, 6), 99, 2);
+        let operations = [bought((1, 2), 0, 2), amended((3, 4), 0, 2, 1, 3), stale];
+        let found = finding(check(&operations));
+        assert!(found.contains("shown by an amendment"), "{found}");
+        // One that found nothing to do shows what was before; and so does one that is sent again.
+        let operations = [
+            bought((1, 2), 0, 2),
+            bought((3, 4), 1, 3),
+            amended((5, 6), 0, 1, 0, 2),
+            lookup((7, 8), 98, 3),
+        ];
+        assert_eq!(check(&operations), Verdict::Ok);
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! One key, however often, through whichever frontends and leaders it is sent, is one order with one
-//! answer; and no two keys share a number.
+//! One key, however often, through whichever frontends and leaders it is sent, is one order, or one
+//! restock, with one answer; and no two keys share a number, or a version that they made.
 //!
 //! It takes time and memory in proportion to operations. That the log has no second order of a key
-//! is checked by [`super::set`].
+//! is checked by [`super::set`], and so are amendments: one that finds its order to be as it asks for
+//! is answered with what left it so, which another key may have been told as well.
 
 use std::collections::HashMap;
 
-use bazaar_rpc::OrderNumber;
+use bazaar_rpc::{ItemNumber, OrderNumber, Version};
 
-use crate::requests::Request;
+use crate::requests::{Asked, Request};
+use crate::restocks::Restock;
 use crate::verdict::Findings;
 use crate::{Operation, Verdict};
 
@@ -18,7 +20,8 @@ pub fn check(operations: &[Operation]) -> Verdict {
     let requests = Request::all(operations);
     let mut findings = Findings::default();
     let mut owners: HashMap<OrderNumber, &Request<'_>> = HashMap::new();
-    for request in &requests {
+    let is_trade = |request: &&Request<'_>| matches!(request.asked(), Asked::Trade { .. });
+    for request in requests.iter().filter(is_trade) {
         let mut answers = request.acknowledgements();
         let Some((first, acknowledged)) = answers.next() else {
             continue;
@@ -40,7 +43,29 @@ pub fn check(operations: &[Operation]) -> Verdict {
             findings.add(what, both);
         }
     }
+    check_restocks(operations, &mut findings);
     findings.verdict()
+}
+
+/// A restock is known by the version that it made.
+fn check_restocks(operations: &[Operation], findings: &mut Findings) {
+    let restocks = Restock::all(operations);
+    let mut owners: HashMap<(ItemNumber, Version), &Restock<'_>> = HashMap::new();
+    for restock in &restocks {
+        let mut answers = restock.acknowledgements();
+        let Some(first) = answers.next() else {
+            continue;
+        };
+        for again in answers.filter(|again| again.version != first.version) {
+            let what = || "one key was given two answers".into();
+            findings.add(what, [first.operation, again.operation]);
+        }
+        if let Some(owner) = owners.insert((restock.item, first.version), restock) {
+            let (name, version) = (first.name, first.version);
+            let what = || format!("version {version} of {name} was acknowledged to two keys");
+            findings.add(what, owner.operations.iter().chain(&restock.operations));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +73,7 @@ mod tests {
     use bazaar_rpc::Side;
 
     use super::*;
-    use crate::samples::{bought, finding, trade, traded, unknown};
+    use crate::samples::{bought, finding, restocked, trade, traded, unknown};
 
     #[test]
     fn a_key_that_is_always_answered_alike_is_as_it_should_be() {
@@ -70,6 +95,19 @@ mod tests {
             let found = finding(check(&[bought((1, 2), 0, 2), again]));
             assert!(found.contains("two answers"), "{found}");
         }
+    }
+
+    #[test]
+    fn a_restock_has_one_version_of_its_own() {
+        let first = || restocked((1, 2), 5, "a", (105, 2));
+        assert_eq!(
+            check(&[first(), restocked((3, 4), 5, "a", (105, 2))]),
+            Verdict::Ok
+        );
+        let found = finding(check(&[first(), restocked((3, 4), 5, "a", (105, 3))]));
+        assert!(found.contains("two answers"), "{found}");
+        let found = finding(check(&[first(), restocked((3, 4), 5, "b", (105, 2))]));
+        assert!(found.contains("acknowledged to two keys"), "{found}");
     }
 
     #[test]

@@ -2,7 +2,11 @@
 //! all operations on it, in accord with real time, in which each answer is what the item then was
 //! (Herlihy & Wing, "Linearizability: A Correctness Condition for Concurrent Objects", 1990).
 //!
-//! Edits are in no history. Of an item that was edited, the versions that no recorded trade made were
+//! An amendment trades the difference between what an order was for and what it is to be for. The order
+//! log says what that is, so it takes the log to check a history with amendments.
+//!
+//! A restock is a sale by nobody: it adds to the stock, under a version that no recorded trade made. Other
+//! edits are in no history. Of an item that was edited, the versions that no recorded trade made were
 //! made by edits, which may have left anything in stock. So it takes the order log to check it, and an
 //! item that was renamed, or whose name was another's, is not checked.
 //!
@@ -25,11 +29,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bazaar_rpc::{ItemName, Quantity, Side, Version};
 
-use crate::requests::{Fate, Request};
+use crate::requests::{Asked, Fate, Request};
+use crate::restocks::Restock;
 use crate::verdict::Findings;
 use crate::{
-    Answer, Call, Operation, OrderLog, Outcome, Reason, StockRecord, StockReport, TradeRecord,
-    Verdict,
+    Answer, Call, Operation, OrderLog, OrderRecord, Outcome, Reason, StockRecord, StockReport,
+    TradeRecord, Verdict,
 };
 use model::{Action, NEVER, State, Step};
 use search::{DeadEnd, Found, Search};
@@ -64,6 +69,8 @@ impl Entry<'_> {
 enum What<'a> {
     /// It is in the history.
     Seen(&'a Operation),
+    /// So is this, and it is an edit.
+    Restocked(&'a Operation),
     /// It is in the order log only.
     Recorded(&'a TradeRecord),
     /// It is an edit, since no trade made that version.
@@ -81,8 +88,13 @@ pub fn check(
 ) -> Verdict {
     let log = logs.iter().max_by_key(|log| log.orders.len());
     let log = log.filter(|_| !options.without_log);
+    let requests = Request::all(operations);
+    if log.is_none() && requests.iter().any(may_have_amended) {
+        let why = "orders were amended, and without an order log it is not known by how much";
+        return Verdict::Unknown(why.into());
+    }
     let has_all_trades = log.is_some() || options.is_complete;
-    let mut items = entries(operations, log);
+    let mut items = entries(operations, &requests, log);
     let mut findings = Findings::default();
     let mut unknown = Vec::new();
     for (item, entries) in &mut items {
@@ -95,13 +107,16 @@ pub fn check(
             unknown.push(format!("with which stock {item} began is not known"));
             continue;
         };
-        let edits = edits::of(item, log, stocks);
+        let mut edits = edits::of(item, log, stocks);
         if edits.has_moved {
             unknown.push(format!(
                 "{item} was renamed, or is not the first of its name"
             ));
             continue;
         }
+        let is_restock = |entry: &&Entry<'_>| matches!(entry.what, What::Restocked(_));
+        let restocks = entries.iter().filter(is_restock).count() as u64;
+        edits.count = edits.count.saturating_sub(restocks);
         if edits.count > 0 && log.is_none() {
             unknown.push(format!(
                 "{item} was edited, and without an order log it is not known when"
@@ -135,11 +150,12 @@ pub fn check(
 /// What was done to each item.
 fn entries<'a>(
     operations: &'a [Operation],
+    requests: &[Request<'a>],
     log: Option<&'a OrderLog>,
 ) -> BTreeMap<&'a ItemName, Vec<Entry<'a>>> {
     let recorded: Option<HashMap<_, _>> = log.map(|log| {
-        let trades = log.orders.iter().map(|order| &order.trade);
-        trades.map(|trade| (trade.request, trade)).collect()
+        let orders = log.orders.iter();
+        orders.map(|order| (order.trade.request, order)).collect()
     });
     let mut items: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for operation in operations {
@@ -149,18 +165,54 @@ fn entries<'a>(
         }
     }
     let mut ours = HashSet::new();
-    for request in Request::all(operations) {
+    for request in requests {
         ours.insert(request.id);
         let known = recorded
             .as_ref()
             .map(|recorded| recorded.get(&request.id).copied());
-        if let Some(step) = trading(&request, known) {
+        let done = match request.asked() {
+            Asked::Trade {
+                item,
+                side,
+                quantity,
+            } => trading(request, known, side, quantity).map(|step| (item, step)),
+            Asked::Amend { .. } => known.flatten().and_then(|record| amending(request, record)),
+        };
+        if let Some((item, step)) = done {
             let what = What::Seen(request.operations[0]);
-            let item = request.asked().item;
             items.entry(item).or_default().push(Entry { step, what });
         }
     }
-    for trade in recorded.into_iter().flatten().map(|(_, trade)| trade) {
+    for restock in Restock::all(operations) {
+        let (Some(first), Some(invoked)) = (restock.acknowledged(), restock.began()) else {
+            // What it has done, if anything, is an edit like any other.
+            continue;
+        };
+        let entries = items.entry(first.name).or_default();
+        let (quantity, version) = (first.quantity.units(), Some(first.version.0));
+        for (what, action) in [
+            (
+                What::Restocked(first.operation),
+                change(Side::Sell, restock.units, Some(first.version)),
+            ),
+            (
+                What::Seen(first.operation),
+                Action::Read { quantity, version },
+            ),
+        ] {
+            let step = Step {
+                invoked,
+                returned: first.at,
+                action,
+            };
+            entries.push(Entry { step, what });
+        }
+    }
+    for trade in recorded
+        .into_iter()
+        .flatten()
+        .map(|(_, order)| &order.trade)
+    {
         if !ours.contains(&trade.request) {
             let step = Step {
                 invoked: 0,
@@ -215,12 +267,16 @@ fn reading(operation: &Operation) -> Option<(&ItemName, Step)> {
     Some((item, step))
 }
 
-/// What a request did to an item, if it may have done anything. It is `known` whether, and as what, it
-/// is recorded, where there is a log.
-fn trading(request: &Request<'_>, known: Option<Option<&TradeRecord>>) -> Option<Step> {
+/// What a request to trade did to its item, if it may have done anything. It is `known` whether, and as
+/// what, it is recorded, where there is a log.
+fn trading(
+    request: &Request<'_>,
+    known: Option<Option<&OrderRecord>>,
+    side: Side,
+    quantity: Quantity,
+) -> Option<Step> {
     let invoked = request.began()?;
-    let asked = request.asked();
-    let recorded = known.flatten().map(|trade| trade.version);
+    let recorded = known.flatten().map(|order| order.trade.version);
     let (returned, version) = match (request.fate(), known) {
         (Fate::Acknowledged(first), _) => (first.at, first.version.or(recorded)),
         (Fate::Unknown, Some(None)) | (Fate::Refused, _) => return None,
@@ -229,8 +285,30 @@ fn trading(request: &Request<'_>, known: Option<Option<&TradeRecord>>) -> Option
     Some(Step {
         invoked,
         returned,
-        action: change(asked.side, asked.quantity, version),
+        action: change(side, quantity, version),
     })
+}
+
+/// What a request to amend did, which is `recorded`, and to which item.
+fn amending<'a>(request: &Request<'_>, recorded: &'a OrderRecord) -> Option<(&'a ItemName, Step)> {
+    let OrderRecord { number, trade } = recorded;
+    // Until it did, it may have been answered that there was nothing to do.
+    let told = request
+        .acknowledgements()
+        .map(|(_, acknowledged)| acknowledged)
+        .filter(|acknowledged| acknowledged.number == *number)
+        .map(|acknowledged| acknowledged.at);
+    let step = Step {
+        invoked: request.began()?,
+        returned: told.min().unwrap_or(NEVER),
+        action: change(trade.side, trade.quantity, Some(trade.version)),
+    };
+    Some((&trade.item, step))
+}
+
+/// Whether `request` is for an amendment that may have been made.
+fn may_have_amended(request: &Request<'_>) -> bool {
+    matches!(request.asked(), Asked::Amend { .. }) && request.fate() != Fate::Refused
 }
 
 fn change(side: Side, quantity: Quantity, version: Option<Version>) -> Action {
@@ -329,7 +407,7 @@ fn report(item: &ItemName, entries: &[Entry<'_>], dead_end: &DeadEnd, findings: 
 impl std::fmt::Display for What<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Seen(operation) => operation.fmt(f),
+            Self::Seen(operation) | Self::Restocked(operation) => operation.fmt(f),
             Self::Recorded(trade) => write!(f, "in the order log: {trade}"),
             Self::Edited(version) => write!(f, "an edit that made version {version}"),
         }

@@ -82,16 +82,26 @@ pub fn check(operations: &[Operation], faults: &[Fault], recovery: Duration) -> 
 enum Sort {
     Lookup,
     Trade,
+    Amendment,
+    Restock,
     Query,
 }
 
 impl Sort {
-    const ALL: [Self; 3] = [Self::Lookup, Self::Trade, Self::Query];
+    const ALL: [Self; 5] = [
+        Self::Lookup,
+        Self::Trade,
+        Self::Amendment,
+        Self::Restock,
+        Self::Query,
+    ];
 
     fn of(operation: &Operation) -> Self {
         match operation.call {
             Call::Lookup { .. } => Self::Lookup,
             Call::Trade { .. } => Self::Trade,
+            Call::Amend { .. } => Self::Amendment,
+            Call::Restock { .. } => Self::Restock,
             Call::Query { .. } => Self::Query,
         }
     }
@@ -100,6 +110,8 @@ impl Sort {
         match self {
             Self::Lookup => "lookup",
             Self::Trade => "trade",
+            Self::Amendment => "amendment",
+            Self::Restock => "restock",
             Self::Query => "query",
         }
     }
@@ -110,7 +122,7 @@ fn has_succeeded(operation: &Operation) -> bool {
     match &operation.outcome {
         Outcome::Ok { .. } => true,
         Outcome::Refused { reason, .. } => match reason {
-            Reason::NotEnoughStock { .. } | Reason::NotFound => true,
+            Reason::NotEnoughStock { .. } | Reason::NotFound | Reason::Unchangeable => true,
             Reason::Other(_) => false,
         },
         Outcome::Unknown { .. } => false,

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{ClientEvent, Evidence, Observation, OrdersLine, Writer};
 
-const CLIENT: &str = r#"{"format":"bazaar-history","version":2,"kind":"client","source":"c","cluster":null,"clock":"simulated"}"#;
-const ORDERS: &str = r#"{"format":"bazaar-history","version":2,"kind":"orders","source":"order/1","cluster":"bazaar","clock":null}"#;
+const CLIENT: &str = r#"{"format":"bazaar-history","version":3,"kind":"client","source":"c","cluster":null,"clock":"simulated"}"#;
+const ORDERS: &str = r#"{"format":"bazaar-history","version":3,"kind":"orders","source":"order/1","cluster":"bazaar","clock":null}"#;
 const INVOKE: &str = r#"{"at":5,"process":1,"op":1,"event":{"invoke":{"frontend":"f","call":{"lookup":{"item":"GameStart"}}}}}"#;
 const OK: &str = r#"{"at":6,"process":1,"op":1,"event":{"ok":{"frontend":"f","answer":{"stock":{"quantity":7,"version":2}}}}}"#;
 
@@ -82,10 +82,10 @@ fn what_is_no_history_of_this_version_is_refused() {
         &format!("{}\n", CLIENT.replace("bazaar-", "other-")),
         "some.ndjson:1: not a history",
     );
-    let newer = CLIENT.replace(":2,", ":3,");
+    let other = CLIENT.replace(":3,", ":4,");
     refuses(
-        &format!("{newer}\n"),
-        "some.ndjson:1: a history of version 3, where",
+        &format!("{other}\n"),
+        "some.ndjson:1: a history of version 4, where",
     );
     let timeless = CLIENT.replace("\"simulated\"", "null");
     refuses(

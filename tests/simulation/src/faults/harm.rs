@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bazaar_machine::Backup;
 use bazaar_rpc::ServiceName;
+use bazaar_rpc::replica::Role;
 
-use crate::{Fsync, World};
+use crate::{Fsync, Probe, World};
 
 /// Some processes, or their machines.
 pub(super) type Names = BTreeSet<ServiceName>;
@@ -20,6 +20,17 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 
 /// How long a process that ended stays so before it is started again, as a supervisor does.
 const REST: Duration = Duration::from_millis(200);
+
+/// A replica whose disk is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// It has an empty disk; where it is started, it is to be refused.
+    Empty,
+    /// The operator is to have its group remove it.
+    Removing,
+    /// The replica with the empty disk runs.
+    Joining,
+}
 
 /// What is wrong with a world.
 #[derive(Default)]
@@ -34,8 +45,12 @@ pub(super) struct Harm {
     failing: BTreeMap<ServiceName, Duration>,
     /// The processes whose disks have lied.
     pub(super) lied: Names,
-    /// What was on those disks, complete, until their processes serve again without it.
-    kept: BTreeMap<ServiceName, Backup>,
+    /// Those of them whose power was cut, until they serve again: what is left may be of no use.
+    doubtful: Names,
+    /// The replicas whose disks are lost, until the ones that take their places have votes.
+    lost: BTreeMap<ServiceName, Loss>,
+    /// The replicas whose disks were ever lost.
+    replaced: Names,
     /// The processes that are down and that nobody holds down, and when they are started again.
     resting: BTreeMap<ServiceName, Duration>,
     now: Duration,
@@ -46,6 +61,7 @@ impl Harm {
     pub(super) fn excuses(&self, name: ServiceName) -> bool {
         self.down.contains_key(&name)
             || self.lied.contains(&name)
+            || matches!(self.lost.get(&name), Some(Loss::Empty | Loss::Removing))
             || self
                 .failing
                 .get(&name)
@@ -75,46 +91,99 @@ impl Harm {
         }
     }
 
-    /// Keeps what is on the disks of processes that are about to lose some of it.
-    pub(super) fn keep(&mut self, world: &World, names: &Names) {
+    /// Expects that processes which are about to lose what their disks never had may refuse the rest.
+    pub(super) fn doubt(&mut self, names: &Names) {
+        self.doubtful.extend(names);
+    }
+
+    /// Ends replicas, and gives them empty disks; but for those whose groups have lost one
+    /// that is not replaced yet.
+    pub(super) fn lose_disks(&mut self, world: &mut World, names: &Names) {
         for name in names {
-            // The power of one that is down is not cut.
+            if self.lost.keys().any(|lost| lost.kind == name.kind) {
+                continue;
+            }
             if world.is_running(*name) {
-                let backup = world.machine(*name).disk().backup();
-                self.kept.insert(*name, backup);
+                world.kill(*name);
+            }
+            self.lose_disk(world, *name);
+        }
+    }
+
+    fn lose_disk(&mut self, world: &mut World, name: ServiceName) {
+        world.replace_disk(name);
+        self.lost.insert(name, Loss::Empty);
+        self.replaced.insert(name);
+    }
+
+    /// Has replicas with empty disks take the places of those whose disks are lost.
+    pub(super) fn replace(&mut self, world: &mut World, names: &Names) {
+        for name in names {
+            if self.lost.get(name) == Some(&Loss::Empty) {
+                if world.is_running(*name) {
+                    world.kill(*name);
+                }
+                self.lost.insert(*name, Loss::Removing);
+                world.remove(*name);
             }
         }
     }
 
+    /// Whether `name` may know less than it did, through no fault of its own.
+    pub(super) fn may_forget(&self, name: ServiceName) -> bool {
+        self.lied.contains(&name) || self.replaced.contains(&name)
+    }
+
     /// Starts the processes that are down and that nobody holds down. One that refused what its disk
-    /// left of its files gets them back first, as its message says to do: a group of three can do
-    /// without one of its replicas, and not without two.
+    /// left of its files is replaced first, as its message says to do: a group of three can do without
+    /// one of its replicas, and not without two.
     pub(super) fn revive(&mut self, world: &mut World) {
         self.now = world.now();
         let names: Vec<_> = world.names().collect();
         for name in names {
-            if self.down.contains_key(&name) {
+            if self.down.contains_key(&name) || !self.may_run(world, name) {
                 continue;
             }
             if world.is_running(name) {
                 if world.probe(name).is_some() {
-                    self.kept.remove(&name);
+                    self.doubtful.remove(&name);
                 }
                 continue;
             }
-            let due = self.resting.get(&name).copied().unwrap_or_else(|| {
-                if let Some(backup) = self.kept.remove(&name) {
-                    world.note(format_args!("{name} gets its disk back as it was"));
-                    world.machine(name).disk().put_back(backup);
-                }
-                self.now + REST
-            });
+            let has_ended = !self.resting.contains_key(&name);
+            if has_ended && self.doubtful.remove(&name) {
+                self.lose_disk(world, name);
+                self.replace(world, &[name].into());
+                continue;
+            }
+            let due = *self.resting.entry(name).or_insert(self.now + REST);
             if self.now >= due {
                 self.resting.remove(&name);
                 world.start(name);
-            } else {
-                self.resting.insert(name, due);
             }
+        }
+    }
+
+    /// Whether `name` may run; goes on with its replacement where that is under way.
+    fn may_run(&mut self, world: &mut World, name: ServiceName) -> bool {
+        match self.lost.get(&name) {
+            Some(Loss::Removing) => {
+                if world.has_removed(name) {
+                    self.lost.insert(name, Loss::Joining);
+                    self.resting.remove(&name);
+                    world.start(name);
+                }
+                false
+            }
+            Some(Loss::Joining) => {
+                let status = world.probe(name).as_ref().and_then(Probe::status);
+                if status.is_some_and(|it| matches!(it.role, Role::Follower | Role::Leader)) {
+                    world.note(format_args!("{name} is replaced"));
+                    self.lost.remove(&name);
+                }
+                true
+            }
+            Some(Loss::Empty) | None => true,
         }
     }
 

@@ -23,8 +23,10 @@ const DOWN: Duration = Duration::from_millis(150);
 #[derive(Clone, Debug)]
 enum Act {
     Kill(Names),
-    /// What is on their disks is kept.
-    Keep(Names),
+    /// They may refuse what will be left on their disks.
+    Doubt(Names),
+    LoseDisks(Names),
+    Replace(Names),
     CutPower(Names),
     Stop(Names),
     Start(Names),
@@ -119,6 +121,11 @@ impl Injector {
         &self.harm.lied
     }
 
+    /// Whether `name` may know less than it did, because of what happened to its disk.
+    pub(crate) fn may_forget(&self, name: ServiceName) -> bool {
+        self.harm.may_forget(name)
+    }
+
     fn begin(&mut self, step: &Step, world: &mut World) {
         let number = self.begun;
         self.begun += 1;
@@ -211,10 +218,31 @@ impl Injector {
                 let cut = end.saturating_sub(DOWN);
                 vec![
                     (begin, Act::Sync(names.clone(), Fsync::Lies)),
-                    (cut, Act::Keep(names.clone())),
+                    (cut, Act::Doubt(names.clone())),
                     (cut, Act::CutPower(names.clone())),
                     (cut, Act::Sync(names.clone(), Fsync::Works)),
                     (end, Act::Start(names)),
+                ]
+            }
+            Fault::LostDisk(whom) => {
+                let names = self.find(whom, world);
+                let replace = Act::Replace(names.clone());
+                vec![(begin, Act::LoseDisks(names)), (end, replace)]
+            }
+            Fault::Amnesia(kind) => {
+                let leader = self.find(&Whom::Leader(*kind), world);
+                let mut others = self.find(&Whom::All(*kind), world);
+                others.retain(|name| !leader.contains(name));
+                let behind: Names = others.pop_first().into_iter().collect();
+                let links = self.around(&behind, Way::Both, world);
+                let middle = end - step.lasts / 2;
+                vec![
+                    (begin, Act::Cut(links.clone())),
+                    (middle, Act::LoseDisks(others.clone())),
+                    (middle, Act::Kill(leader.clone())),
+                    (middle, Act::Join(links)),
+                    (end, Act::Start(leader)),
+                    (end, Act::Replace(others)),
                 ]
             }
             Fault::ClockJump(whom, error) => {
@@ -286,7 +314,9 @@ impl Injector {
         let harm = &mut self.harm;
         match act {
             Act::Kill(names) => harm.end(world, &names, World::kill),
-            Act::Keep(names) => harm.keep(world, &names),
+            Act::Doubt(names) => harm.doubt(&names),
+            Act::LoseDisks(names) => harm.lose_disks(world, &names),
+            Act::Replace(names) => harm.replace(world, &names),
             Act::CutPower(names) => harm.end(world, &names, World::cut_power),
             Act::Stop(names) => harm.end(world, &names, World::stop),
             Act::Start(names) => harm.start(&names),

@@ -40,6 +40,8 @@ pub enum Profile {
     Lease,
     /// Order leaders are stopped for long enough to be replaced, with batches under way, and go on.
     Depose,
+    /// Disks are lost for good, and replicas replaced while other things happen.
+    Replace,
 }
 
 type Draw = fn(&mut SmallRng) -> (Fault, Duration);
@@ -60,6 +62,7 @@ impl Profile {
         Self::Outage,
         Self::Lease,
         Self::Depose,
+        Self::Replace,
     ];
 
     /// The profile of run number `seed`, where none is asked for: every other run has all faults.
@@ -100,7 +103,8 @@ impl Profile {
             | Self::Pause
             | Self::Partition
             | Self::Slow
-            | Self::Clock => 2,
+            | Self::Clock
+            | Self::Replace => 2,
         }
     }
 
@@ -116,7 +120,8 @@ impl Profile {
             | Self::Partition
             | Self::Restart
             | Self::CatchUp
-            | Self::Outage => (200, 2000),
+            | Self::Outage
+            | Self::Replace => (200, 2000),
         }
     }
 
@@ -136,7 +141,8 @@ impl Profile {
             | Self::Restart
             | Self::CatchUp
             | Self::Lease
-            | Self::Depose => 0.08,
+            | Self::Depose
+            | Self::Replace => 0.08,
         }
     }
 
@@ -163,6 +169,7 @@ impl Profile {
                 slow,
                 slow_disk,
                 failing_disk,
+                lost_disk,
                 clock,
                 isolated_clock,
                 company,
@@ -182,6 +189,9 @@ impl Profile {
             Self::Outage => &[outage],
             Self::Lease => &[orphans, orphans, company],
             Self::Depose => &[depose, held_up, held_up],
+            Self::Replace => &[
+                lost_disk, lost_disk, amnesia, amnesia, kill, power, pause, isolate, slow_disk,
+            ],
         }
     }
 }
@@ -323,6 +333,15 @@ fn failing_disk(rng: &mut SmallRng) -> (Fault, Duration) {
 
 fn lying_disk(rng: &mut SmallRng) -> (Fault, Duration) {
     (Fault::LyingDisk(one_replica(rng)), millis(rng, 300, 2000))
+}
+
+fn lost_disk(rng: &mut SmallRng) -> (Fault, Duration) {
+    (Fault::LostDisk(one_replica(rng)), millis(rng, 50, 3000))
+}
+
+fn amnesia(rng: &mut SmallRng) -> (Fault, Duration) {
+    let kind = if rng.random() { Order } else { Catalog };
+    (Fault::Amnesia(kind), millis(rng, 800, 3000))
 }
 
 fn one_replica(rng: &mut SmallRng) -> Whom {

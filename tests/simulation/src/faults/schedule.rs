@@ -53,6 +53,12 @@ pub enum Fault {
     FailingDisk(Whom),
     /// Syncs do nothing, and at the end the power is cut.
     LyingDisk(Whom),
+    /// A disk is lost for good; at the end a replica with an empty one takes its place, and is to be
+    /// refused before. Nothing happens while another one of the group is being replaced.
+    LostDisk(Whom),
+    /// One replica of the group is left behind. Then the leader is killed and another one's disk is
+    /// lost: a majority would be there, and does not know what was acknowledged.
+    Amnesia(ServiceKind),
     /// The time of day jumps by so many milliseconds, and back at the end.
     ClockJump(Whom, i64),
     /// A machine is isolated, and its time of day jumps a moment later.
@@ -170,6 +176,8 @@ impl Fault {
             Self::SlowDisk(..) => "slow disk",
             Self::FailingDisk(_) => "failing fsync",
             Self::LyingDisk(_) => "lying fsync",
+            Self::LostDisk(_) => "lost disk",
+            Self::Amnesia(_) => "lost disk, leader killed",
             Self::ClockJump(..) => "clock jump",
             Self::IsolatedClockJump(..) => "clock jump in a partition",
             Self::RollingRestart => "rolling restart",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bazaar_history::http::Told;
 use bazaar_history::{Answer, Call, Event, Reason};
 use bazaar_rpc::{Quantity, Side};
 use futures::future::join_all;
@@ -10,9 +11,10 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::sleep;
 
-use super::http::{Attempt, Connections};
+use super::http::Connections;
 use super::recorder::Track;
-use super::{ITEMS, Workload, item};
+use super::{ITEMS, RESTOCKED, Workload, item};
+use crate::accounts::USER;
 use crate::clock;
 
 /// How long an operation may take when nothing is wrong any more.
@@ -38,7 +40,7 @@ impl Session {
     pub(super) fn new(workload: Arc<Workload>, rng: SmallRng) -> Self {
         let process = workload.shared.next_process();
         Self {
-            connections: Connections::new(workload.frontends.clone()),
+            connections: Connections::new(workload.frontends.clone(), workload.tokens.clone()),
             track: workload.recorder.track(process),
             workload,
             rng,
@@ -51,10 +53,12 @@ impl Session {
     pub(super) async fn trade(mut self) {
         while self.goes_on() {
             match self.rng.random_range(0..100) {
-                0..45 => self.trade_anew().await,
-                45..60 => self.repeat().await,
-                60..63 => self.storm().await,
-                63..70 => self.query().await,
+                0..37 => self.trade_anew().await,
+                37..46 => self.amend().await,
+                46..48 => self.restock().await,
+                48..61 => self.repeat().await,
+                61..64 => self.storm().await,
+                64..71 => self.query().await,
                 _ => {
                     let (item, frontend) = (self.any_item(), self.any_frontend());
                     self.look_up(item, frontend).await;
@@ -72,6 +76,11 @@ impl Session {
             self.look_up(item, place).await;
             self.think(24).await;
         }
+    }
+
+    fn new_key(&mut self) -> String {
+        self.keys += 1;
+        format!("{}-{}-{}", self.workload.seed, self.process, self.keys)
     }
 
     fn goes_on(&self) -> bool {
@@ -112,7 +121,6 @@ impl Session {
     /// A trade that nobody has asked for yet; sometimes with a look at what it has changed.
     async fn trade_anew(&mut self) {
         let place = self.any_item();
-        self.keys += 1;
         // What is hot is bought as fast as it is sold, and some more.
         let (side, most) = if self.rng.random_ratio(6, 10) {
             (Side::Buy, 9)
@@ -124,7 +132,8 @@ impl Session {
             item: item(place),
             side,
             quantity: Quantity::new(units).expect("a few units"),
-            key: format!("{}-{}-{}", self.workload.seed, self.process, self.keys),
+            key: self.new_key(),
+            user: self.rng.random_bool(0.5).then_some(USER),
         };
         self.workload.shared.remember(&call, &mut self.rng);
         let frontend = self.any_frontend();
@@ -133,6 +142,46 @@ impl Session {
             let other = (frontend + 1) % self.workload.frontends.len();
             self.look_up(place, other).await;
         }
+    }
+
+    /// A change of an order that was placed with an account; sometimes with a look at it.
+    async fn amend(&mut self) {
+        let Some(order) = self.workload.shared.changeable(&mut self.rng) else {
+            return;
+        };
+        // A cancel is for good: updates are to come first.
+        let units = if self.rng.random_ratio(1, 4) {
+            0
+        } else {
+            self.rng.random_range(1..=9)
+        };
+        let call = Call::Amend {
+            order,
+            to: Quantity::new(units).expect("a few units"),
+            key: self.new_key(),
+            user: USER,
+        };
+        self.workload.shared.remember(&call, &mut self.rng);
+        let frontend = self.any_frontend();
+        let is_done = self.perform(&call, frontend).await;
+        if is_done && self.rng.random() {
+            let other = (frontend + 1) % self.workload.frontends.len();
+            self.perform(&Call::Query { number: order }, other).await;
+        }
+    }
+
+    /// A few more units of the item that is restocked.
+    async fn restock(&mut self) {
+        let units = self.rng.random_range(1..=5);
+        let call = Call::Restock {
+            item: RESTOCKED,
+            units: Quantity::new(units).expect("a few units"),
+            key: self.new_key(),
+            user: USER,
+        };
+        self.workload.shared.remember(&call, &mut self.rng);
+        let frontend = self.any_frontend();
+        self.perform(&call, frontend).await;
     }
 
     /// A request that somebody has sent before, whatever came of it.
@@ -178,9 +227,9 @@ impl Session {
         let frontends = self.workload.frontends.clone();
         let patience = self.patience();
         let deadline = clock::elapsed() + patience;
-        let is_trade = matches!(call, Call::Trade { .. });
+        let is_change = !matches!(call, Call::Lookup { .. } | Call::Query { .. });
         // A reader is to see what this very frontend shows; and some clients give up at once.
-        let stays = !is_trade && clock::elapsed() < self.workload.calm;
+        let stays = !is_change && clock::elapsed() < self.workload.calm;
         let attempts = if stays || self.rng.random_ratio(1, 4) {
             1
         } else {
@@ -207,9 +256,9 @@ impl Session {
             };
             let name = frontends[at].name.clone();
             match self.connections.attempt(at, call, share).await {
-                Attempt::Done(answer) => {
+                Told::Done(answer) => {
                     if let Answer::Traded { number, .. } = answer {
-                        self.workload.shared.note(number);
+                        self.workload.shared.note(number, call, &mut self.rng);
                     }
                     self.track.complete(Event::Ok {
                         frontend: name,
@@ -218,23 +267,23 @@ impl Session {
                     return true;
                 }
                 // A refusal is not pinned to a key: an earlier attempt may still be made.
-                Attempt::Refused(reason) if doubt.is_none() || !is_trade => {
+                Told::Refused(reason) if doubt.is_none() || !is_change => {
                     self.track.complete(Event::Refused {
                         frontend: Some(name),
                         reason,
                     });
                     return false;
                 }
-                Attempt::Refused(reason) => {
+                Told::Refused(reason) => {
                     doubt.get_or_insert_with(|| format!("{reason:?}"));
                     break;
                 }
-                Attempt::NotDone(problem) => last = problem,
-                Attempt::Unknown(problem) => {
+                Told::NotDone(problem) => last = problem,
+                Told::Unknown(problem) => {
                     last.clone_from(&problem);
                     doubt.get_or_insert(problem);
                 }
-                Attempt::Broken(answer) => {
+                Told::Broken(answer) => {
                     self.workload.shared.report(format!("{name}: {answer}"));
                     doubt.get_or_insert(answer);
                     break;
@@ -245,7 +294,7 @@ impl Session {
             }
         }
         self.track.complete(match doubt {
-            Some(reason) if is_trade => Event::Unknown { reason },
+            Some(reason) if is_change => Event::Unknown { reason },
             Some(reason) => Event::Refused {
                 frontend: None,
                 reason: Reason::Other(reason),

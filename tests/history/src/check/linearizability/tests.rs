@@ -1,11 +1,13 @@
 use std::time::Instant;
 
+use bazaar_rpc::{RequestId, UserId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::samples::{
-    bought, finding, log, lookup, ok, operation, order, short, stock, trade, traded, units, unknown,
+    amend, amended, amendment, bought, finding, log, lookup, ok, operation, order, restock,
+    restocked, short, stock, trade, traded, units, unknown,
 };
 
 fn verdict(operations: &[Operation]) -> Verdict {
@@ -117,6 +119,74 @@ fn the_log_tells_what_became_of_unknown_trades_and_of_those_of_others() {
     assert_eq!(without_stock, Verdict::Ok);
     // What is not in the log was not made.
     finding(with(false, &[log(1, [])]));
+}
+
+#[test]
+fn an_amendment_trades_what_the_log_says_it_does() {
+    let mut record = amendment(1, 0, 1, 4);
+    record.trade.request = RequestId::from_key(Some(UserId(1)), "amendment 1");
+    let log = [log(1, [order(0), record])];
+    let check = |operations: &[Operation]| {
+        super::check(operations, &log, &[stock(1, 2)], Options::default())
+    };
+    let bought = || bought((1, 2), 0, 2);
+    let amended = || amended((3, 6), 0, 4, 1, 3);
+    // While it is under way it is made or not, and then it is.
+    for (quantity, version) in [(99, 2), (96, 3)] {
+        let during = lookup((4, 5), quantity, version);
+        let operations = [bought(), amended(), during, lookup((7, 8), 96, 3)];
+        assert_eq!(check(&operations), Verdict::Ok);
+    }
+    finding(check(&[bought(), amended(), lookup((7, 8), 99, 2)]));
+    finding(check(&[bought(), amended(), lookup((7, 8), 98, 3)]));
+    // One of unknown outcome is made whenever its record says.
+    let unknown = unknown(3, amend(0, 4, "amendment 1"));
+    assert_eq!(
+        check(&[bought(), unknown.clone(), lookup((7, 8), 99, 2)]),
+        Verdict::Ok
+    );
+    finding(check(&[bought(), unknown, lookup((1, 2), 96, 3)]));
+    // Without a log, nothing is known of it.
+    assert!(matches!(
+        verdict(&[bought(), amended()]),
+        Verdict::Unknown(_)
+    ));
+}
+
+#[test]
+fn a_restock_adds_its_units_at_its_version() {
+    let edited = |edits| {
+        let mut stock = stock(1, 1);
+        stock.items[0].edits = edits;
+        [stock]
+    };
+    let log = [log(1, [order(0)])];
+    let restocked = |quantity| restocked((3, 6), 50, "r", (quantity, 3));
+    let bought = || bought((1, 2), 0, 2);
+    let check = |operations: &[Operation], edits| {
+        super::check(operations, &log, &edited(edits), Options::default())
+    };
+    for (quantity, version) in [(99, 2), (149, 3)] {
+        let during = lookup((4, 5), quantity, version);
+        let operations = [bought(), restocked(149), during, lookup((7, 8), 149, 3)];
+        assert_eq!(check(&operations, 1), Verdict::Ok);
+    }
+    finding(check(&[bought(), restocked(149), lookup((7, 8), 99, 2)], 1));
+    finding(check(
+        &[bought(), restocked(149), lookup((7, 8), 148, 3)],
+        1,
+    ));
+    finding(check(&[bought(), restocked(150)], 1));
+    // One of unknown outcome is an edit like any other, which may leave anything.
+    let operations = [
+        bought(),
+        restocked(149),
+        unknown(1, restock(7, "u")),
+        lookup((7, 8), 149, 3),
+        lookup((9, 10), 156, 4),
+    ];
+    assert_eq!(check(&operations, 2), Verdict::Ok);
+    finding(check(&operations, 1));
 }
 
 #[test]
