@@ -11,7 +11,7 @@ use bazaar_rpc::accounts::{Email, Password, Role, StudentId, User, UserName};
 use crate::app::KEYS_DIR;
 use crate::config::{Database, Place};
 use crate::keys::KeyFiles;
-use crate::store::{Entry, Store};
+use crate::store::{Entry, Patience, Store};
 use crate::{passwords, private};
 
 /// The most of a password's file that is read, in bytes.
@@ -73,7 +73,8 @@ impl CreateAdmin {
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            let store = Store::new(self.database.url.as_ref(), dir).context("--database")?;
+            let store = Store::new(self.database.url.as_ref(), dir, Patience::COMMAND)
+                .context("--database")?;
             store.migrate().await?;
             let user = store.insert(&entry, Timestamp::now()).await?;
             store.close().await;

@@ -19,7 +19,7 @@ use crate::passwords::Passwords;
 use crate::private;
 use crate::server::AccountsServer;
 use crate::service::Service;
-use crate::store::Store;
+use crate::store::{Patience, Store};
 use crate::upkeep;
 
 /// Where, under the data directory, the keys are.
@@ -58,7 +58,8 @@ impl bazaar_daemon::App for App {
         let files = KeyFiles::open(&dir.path().join(KEYS_DIR))?;
         let keys = first_keys(&files)?;
         let passwords = spawn_blocking(Passwords::start).await??;
-        let store = Store::new(config.database.url.as_ref(), dir.path()).context("--database")?;
+        let store = Store::new(config.database.url.as_ref(), dir.path(), Patience::REQUEST)
+            .context("--database")?;
         let limits = Limits::new(config.logins_per_user, config.logins_per_address);
         let service = Service::new(store, passwords, limits, keys);
         match upkeep::look(&service).await {

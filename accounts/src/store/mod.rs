@@ -1,8 +1,7 @@
 //! The database: SQLite's or PostgreSQL's, by the same statements.
 //!
 //! Both take `$1` for the first parameter, and tables hold nothing but integers, texts and bytes, so
-//! that only the migrations differ. Every wait is bounded: for a connection by [`ACQUIRE_LIMIT`], for a
-//! statement or a transaction by [`STATEMENT_LIMIT`].
+//! that only the migrations differ. Every wait is bounded, by [`Patience`].
 
 mod sessions;
 mod url;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Executor as _, SqlSafeStr as _};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor as _, SqlSafeStr as _};
 use tokio::time::timeout;
 
 use crate::error::{Access, StoreError};
@@ -28,14 +27,35 @@ pub(crate) use users::{Change, Credentials, Entry, Raised};
 /// The most connections to the database.
 const MAX_CONNECTIONS: u32 = 8;
 
-/// How long to wait for a connection.
-const ACQUIRE_LIMIT: Duration = Duration::from_millis(800);
-
-/// How long a statement, or a transaction, may take: longer than a busy disk needs for a sync.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(2);
-
 /// How long the tables may take to be brought up to date.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long to wait for the database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For a connection.
+    connection: Duration,
+    /// For whoever else changes the same rows, or SQLite's file.
+    lock: Duration,
+    /// For a statement, or a transaction: longer than a busy disk needs for a sync.
+    statement: Duration,
+}
+
+impl Patience {
+    /// A client's, who waits for an answer.
+    pub(crate) const REQUEST: Self = Self {
+        connection: Duration::from_millis(800),
+        lock: Duration::from_millis(700),
+        statement: Duration::from_secs(2),
+    };
+
+    /// An operator's, who has given a command and would only have to give it again.
+    pub(crate) const COMMAND: Self = Self {
+        connection: Duration::from_secs(30),
+        lock: Duration::from_secs(10),
+        statement: Duration::from_secs(30),
+    };
+}
 
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +72,7 @@ pub(crate) struct Store {
     pool: AnyPool,
     kind: Kind,
     place: Arc<str>,
+    patience: Patience,
 }
 
 impl Store {
@@ -59,7 +80,11 @@ impl Store {
     ///
     /// # Errors
     /// When `url` names no database that is supported.
-    pub(crate) fn new(url: Option<&DatabaseUrl>, dir: &Path) -> Result<Self, sqlx::Error> {
+    pub(crate) fn new(
+        url: Option<&DatabaseUrl>,
+        dir: &Path,
+        patience: Patience,
+    ) -> Result<Self, sqlx::Error> {
         install_default_drivers();
         let ((kind, options), place) = match url {
             Some(url) => (url.options()?, format!("{url:?}")),
@@ -73,18 +98,23 @@ impl Store {
         };
         let pool = AnyPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_LIMIT)
+            .acquire_timeout(patience.connection)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    for statement in settings(kind) {
-                        connection.execute(*statement).await?;
-                    }
+                    // It is made of constants.
+                    let settings = AssertSqlSafe(settings(kind, patience));
+                    connection.execute(settings).await?;
                     Ok(())
                 })
             })
             .connect_lazy_with(options);
         let place = place.into();
-        Ok(Self { pool, kind, place })
+        Ok(Self {
+            pool,
+            kind,
+            place,
+            patience,
+        })
     }
 
     /// Where it is, for people to read.
@@ -126,29 +156,33 @@ impl Store {
         // Whatever the reason, nothing was asked for yet.
         self.pool.acquire().await.map_err(StoreError::Unavailable)
     }
-}
 
-/// Waits for a statement, or a transaction, as long as it may take.
-async fn limited<T>(
-    access: Access,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
-    match timeout(STATEMENT_LIMIT, work).await {
-        Ok(done) => done.map_err(|error| StoreError::of(error, access)),
-        Err(_elapsed) => Err(StoreError::no_answer(access)),
+    /// Waits for a statement, or a transaction, as long as it may take.
+    async fn limited<T>(
+        &self,
+        access: Access,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        match timeout(self.patience.statement, work).await {
+            Ok(done) => done.map_err(|error| StoreError::of(error, access)),
+            Err(_elapsed) => Err(StoreError::no_answer(access)),
+        }
     }
 }
 
 /// What is set on each connection. SQLite writes ahead, so that readers do not wait for a writer, and
 /// syncs at each commit, which is its default.
-fn settings(kind: Kind) -> &'static [&'static str] {
+fn settings(kind: Kind, patience: Patience) -> String {
+    let lock = patience.lock.as_millis();
     match kind {
-        Kind::Sqlite => &[
-            "PRAGMA busy_timeout = 700",
-            "PRAGMA journal_mode = WAL",
-            "PRAGMA synchronous = FULL",
-        ],
-        Kind::Postgres => &["SET statement_timeout = 900", "SET lock_timeout = 700"],
+        Kind::Sqlite => format!(
+            "PRAGMA busy_timeout = {lock}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"
+        ),
+        // The server gives up first, and so says what became of the statement.
+        Kind::Postgres => {
+            let statement = (patience.statement / 2).as_millis();
+            format!("SET statement_timeout = {statement}; SET lock_timeout = {lock}")
+        }
     }
 }
 

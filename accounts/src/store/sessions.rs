@@ -8,7 +8,7 @@ use bazaar_rpc::{Timestamp, UserId};
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::users::parse_role;
-use super::{Store, limited, signed, unsigned};
+use super::{Store, signed, unsigned};
 use crate::error::{Access, StoreError};
 
 /// The most sessions that a user may have; the oldest ends where there would be more.
@@ -48,7 +48,7 @@ impl Store {
     /// Begins a session; returns whether the user is active and still of that generation.
     pub(crate) async fn open_session(&self, session: &NewSession) -> Result<bool, StoreError> {
         let mut connection = self.acquire().await?;
-        limited(Access::Write, async {
+        self.limited(Access::Write, async {
             let mut transaction = connection.begin().await?;
             let opened = sqlx::query(
                 "INSERT INTO refresh_tokens (digest, family, user_id, generation, expires_at)
@@ -87,7 +87,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Spent, StoreError> {
         let mut connection = self.acquire().await?;
-        limited(Access::Write, async {
+        self.limited(Access::Write, async {
             let mut transaction = connection.begin().await?;
             // This comes first: it locks the token against whoever else spends it.
             let spent = sqlx::query(
@@ -120,7 +120,8 @@ impl Store {
         )
         .bind(digest.to_vec());
         let mut connection = self.acquire().await?;
-        limited(Access::Write, statement.execute(&mut *connection)).await?;
+        self.limited(Access::Write, statement.execute(&mut *connection))
+            .await?;
         Ok(())
     }
 
@@ -129,7 +130,9 @@ impl Store {
         let statement =
             sqlx::query("DELETE FROM refresh_tokens WHERE expires_at <= $1").bind(signed(now.0));
         let mut connection = self.acquire().await?;
-        let purged = limited(Access::Write, statement.execute(&mut *connection)).await?;
+        let purged = self
+            .limited(Access::Write, statement.execute(&mut *connection))
+            .await?;
         Ok(purged.rows_affected())
     }
 }

@@ -7,7 +7,7 @@ use bazaar_rpc::{Timestamp, UserId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Store, limited, signed, unsigned};
+use super::{Store, signed, unsigned};
 use crate::error::{Access, StoreError};
 
 /// What a [`User`] and its [`Credentials`] are made of.
@@ -72,7 +72,9 @@ impl Store {
         .bind(entry.role.as_str())
         .bind(signed(now.0));
         let mut connection = self.acquire().await?;
-        let row = limited(Access::Write, statement.fetch_one(&mut *connection)).await?;
+        let row = self
+            .limited(Access::Write, statement.fetch_one(&mut *connection))
+            .await?;
         Ok(credentials(&row)?.user)
     }
 
@@ -88,7 +90,9 @@ impl Store {
         ))
         .bind(name.folded());
         let mut connection = self.acquire().await?;
-        let row = limited(Access::Read, statement.fetch_optional(&mut *connection)).await?;
+        let row = self
+            .limited(Access::Read, statement.fetch_optional(&mut *connection))
+            .await?;
         row.as_ref().map(credentials).transpose()
     }
 
@@ -100,7 +104,9 @@ impl Store {
         let statement = sqlx::query(concat!("SELECT ", columns!(), " FROM users WHERE id = $1"))
             .bind(signed(user.0));
         let mut connection = self.acquire().await?;
-        let row = limited(Access::Read, statement.fetch_optional(&mut *connection)).await?;
+        let row = self
+            .limited(Access::Read, statement.fetch_optional(&mut *connection))
+            .await?;
         row.as_ref().map(credentials).transpose()
     }
 
@@ -118,7 +124,9 @@ impl Store {
         .bind(after.map_or(-1, |after| signed(after.0)))
         .bind(i64::from(limit));
         let mut connection = self.acquire().await?;
-        let rows = limited(Access::Read, statement.fetch_all(&mut *connection)).await?;
+        let rows = self
+            .limited(Access::Read, statement.fetch_all(&mut *connection))
+            .await?;
         rows.iter()
             .map(|row| credentials(row).map(|found| found.user))
             .collect()
@@ -159,7 +167,9 @@ impl Store {
         .bind(raise)
         .bind(signed(now.0));
         let mut connection = self.acquire().await?;
-        let row = limited(Access::Write, statement.fetch_optional(&mut *connection)).await?;
+        let row = self
+            .limited(Access::Write, statement.fetch_optional(&mut *connection))
+            .await?;
         row.as_ref().map(credentials).transpose()
     }
 
@@ -178,7 +188,9 @@ impl Store {
         .bind(signed(user.0))
         .bind(signed(now.0));
         let mut connection = self.acquire().await?;
-        let row = limited(Access::Write, statement.fetch_optional(&mut *connection)).await?;
+        let row = self
+            .limited(Access::Write, statement.fetch_optional(&mut *connection))
+            .await?;
         let generation = |row: AnyRow| unsigned(row.try_get("generation")?).map(Generation);
         row.map(generation).transpose().map_err(StoreError::Failed)
     }
@@ -191,7 +203,9 @@ impl Store {
         ))
         .bind(signed(user.0));
         let mut connection = self.acquire().await?;
-        let row = limited(Access::Write, statement.fetch_optional(&mut *connection)).await?;
+        let row = self
+            .limited(Access::Write, statement.fetch_optional(&mut *connection))
+            .await?;
         let found = row.as_ref().map(credentials).transpose()?;
         Ok(found.map(|found| found.user))
     }
@@ -209,7 +223,8 @@ impl Store {
                 .bind(old)
                 .bind(new);
         let mut connection = self.acquire().await?;
-        limited(Access::Write, statement.execute(&mut *connection)).await?;
+        self.limited(Access::Write, statement.execute(&mut *connection))
+            .await?;
         Ok(())
     }
 
@@ -223,7 +238,9 @@ impl Store {
         .bind(signed(since.0))
         .bind(signed(MAX_VOID as u64 + 1));
         let mut connection = self.acquire().await?;
-        let rows = limited(Access::Read, statement.fetch_all(&mut *connection)).await?;
+        let rows = self
+            .limited(Access::Read, statement.fetch_all(&mut *connection))
+            .await?;
         let raised = |row: &AnyRow| {
             Ok(Raised {
                 void: VoidBefore {
