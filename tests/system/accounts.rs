@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::http::{Answer, get, post};
 use crate::postgres::Postgres;
-use crate::users::{PASSWORD, create_admin, login, new_user, once, register, try_login, with};
+use crate::users::{
+    PASSWORD, create_admin, login, new_user, register, try_login, try_login_once, user_once, with,
+};
 
 /// How soon a deactivation is in force everywhere.
 const EVERYWHERE: Duration = Duration::from_secs(1);
@@ -21,11 +23,6 @@ const TOLD: Duration = Duration::from_secs(4);
 async fn user(session: &Value, at: SocketAddr, id: &Value) -> Answer {
     let path = format!("/users/{id}");
     with(session, at, Method::GET, &path, &Value::Null).await
-}
-
-async fn user_once(session: &Value, at: SocketAddr, id: &Value) -> Answer {
-    let path = format!("/users/{id}");
-    once(session, at, Method::GET, &path, &[], &Value::Null).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +168,7 @@ async fn a_deactivation_is_in_force_everywhere_within_a_second_and_stays() {
 async fn can_log_in_again(at: SocketAddr) -> Value {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let answer = try_login(at, "alice", PASSWORD).await;
+        let answer = try_login_once(at, "alice", PASSWORD).await;
         if answer.status == 200 {
             return answer.json();
         }
@@ -184,7 +181,7 @@ async fn can_log_in_again(at: SocketAddr) -> Value {
 /// need no account are served.
 async fn only_accounts_are_missing(at: SocketAddr) {
     let asked = Instant::now();
-    let refused = try_login(at, "alice", PASSWORD).await;
+    let refused = try_login_once(at, "alice", PASSWORD).await;
     assert!(asked.elapsed() < TOLD, "{:?}", asked.elapsed());
     refused.problem(503);
     assert!(!refused.header("retry-after").is_empty(), "{refused:?}");

@@ -1,7 +1,9 @@
-//! A small HTTP client: one connection a request unless a test keeps one.
+//! A small HTTP client: one connection a request unless a test keeps one, and one more try while it
+//! is told that nothing was done and that it may try again, as it may be on a machine that does many
+//! other things.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -15,6 +17,11 @@ use tokio::time::timeout;
 
 /// Longer than any deadline of the service.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// How long to wait before a request is made again.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -112,8 +119,28 @@ impl Connection {
     }
 }
 
-/// One request on a connection of its own.
+/// One request on a connection of its own, made again while it is told to try again later.
 pub(crate) async fn send(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
+    let body = body.into();
+    let begun = Instant::now();
+    loop {
+        let answer = send_once(address, method.clone(), path, headers, body.clone()).await;
+        if answer.status != StatusCode::SERVICE_UNAVAILABLE || begun.elapsed() > PATIENCE {
+            return answer;
+        }
+        assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+/// One request on a connection of its own.
+pub(crate) async fn send_once(
     address: SocketAddr,
     method: Method,
     path: &str,
@@ -138,6 +165,11 @@ pub(crate) async fn post_with(
     headers: &[(&str, &str)],
     body: &Value,
 ) -> Answer {
-    let headers = [&[("content-type", "application/json")], headers].concat();
+    let headers = [&[JSON], headers].concat();
     send(address, Method::POST, path, &headers, body.to_string()).await
+}
+
+/// One request, as [`post`] makes it.
+pub(crate) async fn post_once(address: SocketAddr, path: &str, body: &Value) -> Answer {
+    send_once(address, Method::POST, path, &[JSON], body.to_string()).await
 }

@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, bazaar};
-use crate::http::{Answer, post, send};
+use crate::http::{Answer, post, post_once, send, send_once};
 
 pub(crate) const PASSWORD: &str = "open sesame";
+
+const LOGIN: &str = "/users/login";
 
 pub(crate) fn new_user(name: &str, student: u64) -> Value {
     json!({
@@ -28,8 +29,15 @@ pub(crate) async fn register(at: SocketAddr, name: &str, student: u64) -> Value 
 }
 
 pub(crate) async fn try_login(at: SocketAddr, name: &str, password: &str) -> Answer {
-    let login = json!({"user_name": name, "password": password});
-    post(at, "/users/login", &login).await
+    post(at, LOGIN, &login_request(name, password)).await
+}
+
+pub(crate) async fn try_login_once(at: SocketAddr, name: &str, password: &str) -> Answer {
+    post_once(at, LOGIN, &login_request(name, password)).await
+}
+
+fn login_request(name: &str, password: &str) -> Value {
+    json!({"user_name": name, "password": password})
 }
 
 /// Logs in; returns the session.
@@ -43,8 +51,7 @@ pub(crate) async fn login(at: SocketAddr, name: &str) -> Value {
     session
 }
 
-/// A request with the access token of `session`; made again while it is told to try again later, as
-/// it may be on a machine that does many other things.
+/// A request with the access token of `session`.
 pub(crate) async fn with(
     session: &Value,
     at: SocketAddr,
@@ -64,28 +71,7 @@ pub(crate) async fn with_headers(
     headers: &[(&str, &str)],
     body: &Value,
 ) -> Answer {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let answer = once(session, at, method.clone(), path, headers, body).await;
-        if answer.status != 503 || Instant::now() > deadline {
-            return answer;
-        }
-        assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// One request with the access token of `session`.
-pub(crate) async fn once(
-    session: &Value,
-    at: SocketAddr,
-    method: Method,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &Value,
-) -> Answer {
-    let token = session["access_token"].as_str().unwrap();
-    let bearer = format!("Bearer {token}");
+    let bearer = bearer(session);
     let headers = [&[("authorization", bearer.as_str())], headers].concat();
     let body = if body.is_null() {
         String::new()
@@ -93,12 +79,29 @@ pub(crate) async fn once(
         body.to_string()
     };
     let answer = send(at, method, path, &headers, body).await;
+    shows_no_hash(&answer);
+    answer
+}
+
+/// The user of that id, asked for once with the access token of `session`.
+pub(crate) async fn user_once(session: &Value, at: SocketAddr, id: &Value) -> Answer {
+    let path = format!("/users/{id}");
+    let headers = [("authorization", &*bearer(session))];
+    let answer = send_once(at, Method::GET, &path, &headers, "").await;
+    shows_no_hash(&answer);
+    answer
+}
+
+fn bearer(session: &Value) -> String {
+    format!("Bearer {}", session["access_token"].as_str().unwrap())
+}
+
+fn shows_no_hash(answer: &Answer) {
     let shown = String::from_utf8_lossy(&answer.body);
     assert!(
         !shown.contains("argon2") && !shown.contains("hash"),
         "{shown}"
     );
-    answer
 }
 
 /// Makes the admin `root` with the command, the password on its standard input.
@@ -110,10 +113,12 @@ pub(crate) fn create_admin(cluster: &Cluster, environment: &[(&str, &str)]) {
         .args(["--password-file", "-", "--data-dir"])
         .arg(cluster.dir())
         .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut stdin = command.stdin.take().unwrap();
     std::io::Write::write_all(&mut stdin, PASSWORD.as_bytes()).unwrap();
     drop(stdin);
-    assert!(command.wait().unwrap().success());
+    let output = command.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
