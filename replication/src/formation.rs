@@ -137,14 +137,16 @@ impl Formation {
         let mut is_told = false;
         loop {
             let welcomes = self.peers.hello(None, PATIENCE).await;
-            self.check(&welcomes)?;
+            let newest = self.newest(&welcomes);
+            self.check(newest)?;
+            let others_agree = newest.is_none_or(|welcome| welcome.has_vote);
             if !is_told {
                 is_told = self.tell(&welcomes);
             }
             if self.may_found(&welcomes) {
                 self.found(&welcomes).await?;
             }
-            if timeout(pause, self.is_settled()).await.is_ok() {
+            if timeout(pause, self.is_settled(others_agree)).await.is_ok() {
                 pause = FIRST_PAUSE;
                 sleep(REVIEW).await;
             } else {
@@ -153,8 +155,12 @@ impl Formation {
         }
     }
 
-    /// Waits until a leader is known and this replica has a vote.
-    async fn is_settled(&mut self) {
+    /// Waits until a leader is known and this replica has a vote: in its own eyes, and in those of the
+    /// others, as `others_agree` says. Who was removed is sent no more of the log, and would not find out.
+    async fn is_settled(&mut self, others_agree: bool) {
+        if !others_agree {
+            return std::future::pending().await;
+        }
         let led = self.leadership.wait_for(|current| current.leader.is_some());
         // Where the consensus core has ended, that is reported by who watches it.
         if led.await.is_err() {
@@ -169,12 +175,17 @@ impl Formation {
         }
     }
 
-    /// Makes sure that the group does not know another replica of this name. Who has come furthest in
-    /// the log knows that best; who has not come as far as this one may know its predecessor.
-    fn check(&self, welcomes: &BTreeMap<ServiceName, Welcome>) -> Result<(), MembershipError> {
+    /// The answer of who has come furthest in the log, and so knows best who belongs to the group; none
+    /// where that is this replica.
+    fn newest<'a>(&self, welcomes: &'a BTreeMap<ServiceName, Welcome>) -> Option<&'a Welcome> {
         let last = self.raft.data_metrics().borrow_watched().last_log;
         let newest = welcomes.values().max_by_key(|welcome| welcome.last);
-        let newest = newest.filter(|welcome| welcome.last >= last);
+        newest.filter(|welcome| welcome.last >= last)
+    }
+
+    /// Makes sure that the group does not know another replica of this name. Who has not come as far as
+    /// this one may know its predecessor, and is not asked.
+    fn check(&self, newest: Option<&Welcome>) -> Result<(), MembershipError> {
         let known = newest.and_then(|welcome| welcome.caller);
         if known.is_none_or(|known| known == self.replica) {
             return Ok(());

@@ -76,6 +76,8 @@ pub(crate) struct Welcome {
     pub(crate) is_fresh: bool,
     /// The identity that the group's membership, as it knows it, has for the caller's id.
     pub(crate) caller: Option<Uuid>,
+    /// Whether that membership gives the caller a vote.
+    pub(crate) has_vote: bool,
     /// Its vote.
     pub(crate) vote: Vote,
     /// Its last entry.

@@ -74,11 +74,13 @@ fn stopped(error: impl std::fmt::Display) -> PeerError {
 
 impl Peer for PeerServer {
     async fn hello(self, _: Context, caller: Caller) -> Welcome {
-        let (known, vote) = {
+        let (known, has_vote, vote) = {
             let metrics = self.raft.server_metrics();
             let metrics = metrics.borrow_watched();
-            let node = metrics.membership_config.membership().get_node(&caller.id);
-            (node.map(|node| node.replica), metrics.vote)
+            let membership = &metrics.membership_config;
+            let known = membership.get_node(&caller.id).map(|node| node.replica);
+            let has_vote = has_vote(membership, caller.id, caller.replica);
+            (known, has_vote, metrics.vote)
         };
         let last = self.raft.data_metrics().borrow_watched().last_log;
         if known == Some(caller.replica) {
@@ -91,6 +93,7 @@ impl Peer for PeerServer {
             members: BTreeSet::clone(&self.founding),
             is_fresh: self.was_fresh && last.is_none() && vote.leader_id.term == 0,
             caller: known,
+            has_vote,
             vote,
             last,
         }
