@@ -65,7 +65,7 @@ impl Peers {
         }
     }
 
-    /// Says hello to all but `except`, and returns the answers that came call `patience`.
+    /// Says hello to all but `except`, and returns the answers that came within `patience`.
     pub(crate) async fn hello(
         &self,
         except: Option<ServiceName>,
